@@ -1,0 +1,51 @@
+# The front door. Every target works alone on a fresh clone: Python 3.11, make and a C toolchain
+# are all it needs.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+CHECKPOINTS := .cache/checkpoints/default
+
+.PHONY: help demo serve test check format export generated clean
+
+help:  ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Until trained weights exist, the default family is seeded random numbers; they are made here.
+model_repository/packshot.json: | .venv/installed
+	$(BIN)/python -m packshot_export.families default $(CHECKPOINTS)
+	$(BIN)/packshot export --repository model_repository --diffusion $(CHECKPOINTS)/diffusion \
+	  --controlnet $(CHECKPOINTS)/controlnet --sam $(CHECKPOINTS)/sam
+
+demo: .venv/installed model_repository/packshot.json  ## Cut a cup out of a photo and shoot it.
+	$(BIN)/python examples/coffee.py --repository model_repository --output demo
+
+serve: .venv/installed model_repository/packshot.json  ## Serve the default family.
+	$(BIN)/packshot serve
+
+test: .venv/installed  ## Run every test.
+	$(BIN)/pytest
+
+check: .venv/installed  ## Lint, types, and whether generated files are up to date.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/python -m packshot_serving.generated --check
+
+format: .venv/installed  ## Format the code.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+export: .venv/installed  ## Export the default family again.
+	rm -f model_repository/packshot.json
+	$(MAKE) model_repository/packshot.json
+
+generated: .venv/installed  ## Write the files that are derived from the contract.
+	$(BIN)/python -m packshot_serving.generated
+
+clean:  ## Remove everything that a target made.
+	git clean -fdX

@@ -1,0 +1,1 @@
+"""What runs inside and around the server: the denoising engine, configs, adapters, launcher."""

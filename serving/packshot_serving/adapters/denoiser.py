@@ -1,0 +1,67 @@
+"""``denoiser``: hands requests to the engine and keeps their response senders for its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
+
+from packshot_serving.adapters.tensors import Adapter, response
+from packshot_serving.engine.engine import Engine
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
+from packshot_serving.engine.request import DenoiseRequest
+from packshot_serving.requests import read_parameters, read_seed
+
+
+class TritonPythonModel(Adapter):
+    """One engine; ``execute`` blocks while no slot is free, so that Triton's queue does the waiting."""
+
+    model = "denoiser"
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Start the engine; an exception here is Triton's failed model load."""
+        super().initialize(args)
+        runner = OnnxStepRunner(Path(args["model_repository"], args["model_version"]))
+        self.engine = Engine(runner, self.family, max_slots=int(self.parameters["max_slots"]))
+
+    def execute(self, requests: list[Any]) -> None:
+        """Admit each request; its answer is sent from the engine's thread."""
+        for request in requests:
+            respond = partial(self._respond_later, request.get_response_sender(), request.request_id())
+            try:
+                self.engine.submit(self._denoise_request(request), respond)
+            except Exception as error:  # noqa: BLE001 - whatever it is, its caller must be answered
+                respond(error)
+
+    def finalize(self) -> None:
+        """Called by Triton at unload."""
+        self.engine.close()
+
+    def _denoise_request(self, request: Any) -> DenoiseRequest:
+        arrays = self.read(request)
+        return DenoiseRequest(
+            prompt_embeds=arrays["prompt_embeds"],
+            negative_prompt_embeds=arrays["negative_prompt_embeds"],
+            masked_image_latents=arrays["masked_image_latents"],
+            mask_latents=arrays["mask_latents"],
+            control_image=arrays["control_image"],
+            seed=read_seed(arrays),
+            latents=arrays.get("latents"),
+            parameters=read_parameters(arrays),
+            request_id=request.request_id(),
+        )
+
+    def _respond_later(self, sender: Any, request_id: str, result: np.ndarray | Exception) -> None:
+        def outputs() -> dict[str, np.ndarray]:
+            if isinstance(result, Exception):
+                raise result
+            return {"latents": result}
+
+        sender.send(
+            response(self.model, request_id, outputs),
+            flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
+        )

@@ -1,0 +1,51 @@
+"""``packshot serve``."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    repository: Annotated[
+        Path, typer.Option(envvar="PACKSHOT_REPOSITORY", help="Model repository to serve.")
+    ] = Path("model_repository"),
+    grpc_port: Annotated[int, typer.Option(help="Port of the gRPC service.")] = 8001,
+    http_port: Annotated[int, typer.Option(help="Port of the HTTP service.")] = 8000,
+    metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 8002,
+    bind: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+) -> None:
+    """Serve a model repository with tritonserver until Ctrl-C or SIGTERM."""
+    from packshot.errors import InternalError
+    from packshot_serving.launcher import TritonServer
+
+    asked_to_stop = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    server = TritonServer(
+        repository, grpc_port=grpc_port, http_port=http_port, metrics_port=metrics_port, bind=bind
+    )
+    typer.echo(f"packshot: starting tritonserver on {server.repository}", err=True)
+    try:
+        with server:
+            typer.echo(
+                f"packshot: ready. gRPC {server.grpc_address}, HTTP {server.http_address}, "
+                f"metrics {server.metrics_address}, log {server.log}",
+                err=True,
+            )
+            status = server.wait()
+            raise InternalError(f"tritonserver ended by itself with status {status}; log: {server.log}")
+    except KeyboardInterrupt:
+        if not asked_to_stop:
+            raise
+        typer.echo("packshot: stopped", err=True)

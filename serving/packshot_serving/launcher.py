@@ -1,0 +1,252 @@
+"""Starts tritonserver on a repository, waits until it is ready, and stops it: tests and CLI share it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from packshot.contract import MODELS
+from packshot.errors import ServerStartError
+from packshot.family import Manifest
+from packshot_serving.installation import find_installation
+
+START_TIMEOUT_S = 300.0
+#: Triton's response cache: SAM embeddings of about 60 photos at 4 MiB, prompts beside them.
+CACHE_BYTES = 256 * 2**20
+
+_LOG_NAME = "tritonserver.log"
+
+
+class TritonServer:
+    """A tritonserver process as a context manager.
+
+    Args:
+        repository: a complete model repository; its hashes are checked before anything starts.
+        grpc_port: port of the gRPC service; None takes a free one. The same for the other two.
+        http_port: port of the HTTP service.
+        metrics_port: port of Prometheus metrics.
+        bind: address to listen on.
+        start_timeout_s: seconds until it must be ready.
+
+    Raises:
+        RepositoryError: the repository is incomplete or altered.
+        ServerStartError: the server did not become ready; one sentence says why and where its log is.
+
+    Example:
+        >>> with TritonServer(Path("model_repository")) as server:
+        ...     print(server.grpc_address)
+    """
+
+    def __init__(
+        self,
+        repository: Path | str,
+        *,
+        grpc_port: int | None = None,
+        http_port: int | None = None,
+        metrics_port: int | None = None,
+        bind: str = "127.0.0.1",
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
+        self.repository = Path(repository).resolve()
+        self.bind = bind
+        self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ports: dict[str, int] = {}
+        self._runtime: Path | None = None
+
+    @property
+    def grpc_address(self) -> str:
+        """``host:port`` of the gRPC service, as a client on this machine reaches it."""
+        return self._address("gRPC")
+
+    @property
+    def http_address(self) -> str:
+        """``host:port`` of the HTTP service."""
+        return self._address("HTTP")
+
+    @property
+    def metrics_address(self) -> str:
+        """``host:port`` of the metrics."""
+        return self._address("metrics")
+
+    @property
+    def log(self) -> Path:
+        """The server's log; it is removed after a clean stop and kept after a failure."""
+        return self._directory / _LOG_NAME
+
+    @property
+    def pid(self) -> int:
+        """Process id of the supervisor; tritonserver is its child."""
+        return self._running.pid
+
+    def start(self) -> TritonServer:
+        """Start and wait until every model is ready."""
+        Manifest.read(self.repository).verify(self.repository)
+        self._ports = _choose_ports(self._asked, self.bind)
+        self._runtime = Path(tempfile.mkdtemp(prefix="packshot-"))
+        try:
+            self._process = self._spawn()
+            self._wait_until_ready()
+        except BaseException as error:
+            # A server that never started has no log worth keeping; one that failed has.
+            self._end_process()
+            if not (isinstance(error, ServerStartError) and self.log.exists()):
+                self._remove_runtime()
+            raise
+        return self
+
+    def wait(self) -> int:
+        """Block until the server ends by itself; its exit status."""
+        return self._running.wait()
+
+    def stop(self) -> None:
+        """Ask the server to finish its requests and end; returns when it has gone."""
+        failed = self._process is not None and self._process.poll() not in (None, 0)
+        self._end_process()
+        if not failed:
+            self._remove_runtime()
+
+    def __enter__(self) -> TritonServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ServerStartError("the server was not started")
+        return self._process
+
+    @property
+    def _directory(self) -> Path:
+        if self._runtime is None:
+            raise ServerStartError("the server was not started")
+        return self._runtime
+
+    def _address(self, service: str) -> str:
+        host = "127.0.0.1" if self.bind == "0.0.0.0" else self.bind
+        return f"{host}:{self._ports[service]}"
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        installation = find_installation(self._directory)
+        shm_prefix = f"packshot_{uuid.uuid4().hex[:12]}_"
+        command = [
+            str(installation.binary),
+            *installation.arguments,
+            f"--model-repository={self.repository}",
+            f"--grpc-address={self.bind}",
+            f"--grpc-port={self._ports['gRPC']}",
+            f"--http-address={self.bind}",
+            f"--http-port={self._ports['HTTP']}",
+            f"--metrics-address={self.bind}",
+            f"--metrics-port={self._ports['metrics']}",
+            f"--cache-config=local,size={CACHE_BYTES}",
+            f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+            # Our configs are complete; completing them would start every Python model twice.
+            "--disable-auto-complete-config",
+        ]
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "packshot_serving.supervisor", shm_prefix, *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **installation.environment},
+                start_new_session=True,
+            )
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self._start_timeout_s
+        with grpc.insecure_channel(self.grpc_address) as channel:
+            triton = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            while not _all_ready(triton):
+                status = self._running.poll()
+                if status is not None:
+                    raise self._failed(f"tritonserver ended with status {status}")
+                if time.monotonic() > deadline:
+                    raise self._failed(f"tritonserver was not ready after {self._start_timeout_s:.0f} s")
+                time.sleep(0.1)
+
+    def _failed(self, what: str) -> ServerStartError:
+        reason = _reason(self.log.read_text(errors="replace"))
+        return ServerStartError(f"{reason or what}; log: {self.log}")
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        # The supervisor kills what does not stop in time, so this wait ends.
+        process.wait()
+        self._process = None
+
+    def _remove_runtime(self) -> None:
+        if self._runtime is not None:
+            shutil.rmtree(self._runtime)
+            self._runtime = None
+
+
+def _all_ready(triton: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:
+    try:
+        if not triton.ServerReady(service_pb2.ServerReadyRequest()).ready:
+            return False
+        return all(triton.ModelReady(service_pb2.ModelReadyRequest(name=name)).ready for name in MODELS)
+    except grpc.RpcError:
+        return False
+
+
+def _choose_ports(asked: dict[str, int | None], bind: str) -> dict[str, int]:
+    """The ports asked for if they are free, free ones for those left open.
+
+    Raises:
+        ServerStartError: a port is taken, or the address is not this machine's.
+    """
+    chosen, held = {}, []
+    try:
+        for service, port in asked.items():
+            # Held until all are chosen, so that no two services get the same one.
+            held.append(socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET))
+            held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                held[-1].bind((bind, port or 0))
+            except OSError as error:
+                raise ServerStartError(
+                    f"port {port or 'any'} for {service} on {bind} cannot be used: {error.strerror}"
+                ) from None
+            chosen[service] = held[-1].getsockname()[1]
+    finally:
+        for taken in held:
+            taken.close()
+    return chosen
+
+
+def _reason(log: str) -> str | None:
+    """The first failure that tritonserver's log tells, without its prefixes and traceback."""
+    patterns = (
+        r"failed to load \'(?P<what>[^\']+)\' version \d+: (?P<why>[^\n]+)",
+        r"(?P<what>[\w ]*[Ff]ailed to start[^\n:]*)(?::\s*(?P<why>[^\n]+))?",
+        r"error while loading shared libraries: (?P<why>[^\n]+)",
+    )
+    for pattern in patterns:
+        found = re.search(pattern, log)
+        if found:
+            parts = [part.strip(' "') for part in found.groups() if part]
+            return ": ".join(parts)
+    return None

@@ -1,0 +1,128 @@
+"""Checks what callers send, as numpy arrays: the one place where a served request is refused.
+
+Arrays come without their batch axis, BYTES as ``object`` arrays. Every function raises
+:class:`packshot.errors.InvalidArgument`, before any work is queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from packshot.contract import (
+    LABEL_BOX_BOTTOM_RIGHT,
+    LABEL_BOX_TOP_LEFT,
+    LABEL_FOREGROUND,
+    LABEL_IGNORE,
+    LABEL_NOT_A_POINT,
+    MASK_THRESHOLD,
+    MODELS,
+    PARAMETER_NAMES,
+)
+from packshot.errors import expected
+from packshot.family import Family
+from packshot.parameters import Parameters, check_seed
+
+Arrays = Mapping[str, np.ndarray]
+
+#: Bytes of a prompt; far more than any text encoder reads, little enough to tokenize at once.
+MAX_PROMPT_BYTES = 10_000
+
+
+def describe(array: np.ndarray) -> str:
+    """dtype and shape, the way error messages write them: ``uint8[512,500]``."""
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
+
+
+def read_parameters(arrays: Arrays) -> Parameters:
+    """Parameters from their tensors; what is left out keeps its default."""
+    values = {}
+    for name in PARAMETER_NAMES:
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        if name == "scheduler":
+            values[name] = read_text(arrays, name)
+        elif name.startswith("control"):
+            values[name] = tuple(float(value) for value in array)
+        else:
+            values[name] = array.item()
+    return Parameters(**values)
+
+
+def read_seed(arrays: Arrays) -> int:
+    """The seed; 0 if left out."""
+    return check_seed(arrays["seed"].item()) if "seed" in arrays else 0
+
+
+def read_text(arrays: Arrays, name: str, default: str = "") -> str:
+    """A BYTES tensor of one element as text."""
+    if name not in arrays:
+        return default
+    raw: bytes = arrays[name].item()
+    if len(raw) > MAX_PROMPT_BYTES:
+        raise expected(name, f"{len(raw)} bytes", f"at most {MAX_PROMPT_BYTES}")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise expected(name, f"bytes that are not UTF-8 ({error.reason})", "UTF-8 text") from None
+
+
+def check_generate(arrays: Arrays, family: Family) -> None:
+    """Refuse a generation that cannot be right: sizes, mask, parameters, seed, prompt."""
+    image, mask = arrays["image"], arrays["mask_image"]
+    height, width = image.shape[:2]
+    family.canvas.check(width, height, "generate.image")
+    _like_image("mask_image", mask, (height, width))
+    _like_image("control_image", arrays["control_image"], (family.dims["K"], height, width))
+    if "latents" in arrays:
+        factor = family.canvas.multiple
+        check_latents(
+            arrays["latents"], (family.dims["C"], height // factor, width // factor), "generate.latents"
+        )
+    repaint = mask >= MASK_THRESHOLD
+    if not repaint.any():
+        raise expected("generate.mask_image", "nothing to repaint", f"some pixels ≥ {MASK_THRESHOLD}")
+    if repaint.all():
+        raise expected("generate.mask_image", "no product to keep", f"some pixels < {MASK_THRESHOLD}")
+    read_parameters(arrays)
+    read_seed(arrays)
+    read_text(arrays, "prompt")
+    read_text(arrays, "negative_prompt")
+
+
+def check_latents(latents: np.ndarray, shape: tuple[int, ...], what: str) -> None:
+    """Refuse latents of another shape, or with NaN or infinity among them."""
+    if latents.shape != shape:
+        raise expected(what, describe(latents), f"float32[{','.join(map(str, shape))}]")
+    if not np.isfinite(latents).all():
+        raise expected(what, "NaN or infinity", "finite numbers")
+
+
+def check_prompts(arrays: Arrays, family: Family) -> None:
+    """Refuse a SAM prompt that cannot be right: no points, unknown labels, outside the photo."""
+    side = family.dims["S"]
+    size, coords, labels = (arrays[tensor.name] for tensor in MODELS["check_prompts"].inputs)
+    height, width = (int(value) for value in size)
+    if not (1 <= height <= side and 1 <= width <= side):
+        raise expected("segment.reshaped_input_size", f"[{height}, {width}]", f"1 to {side}")
+    if len(coords) != len(labels):
+        raise expected("segment.point_labels", describe(labels), f"int64[{len(coords)}] like point_coords")
+    prompts = labels >= 0
+    if not (labels >= LABEL_FOREGROUND).any():
+        raise expected("segment.point_labels", labels.tolist(), "at least one point on the product or a box")
+    known = range(LABEL_BOX_BOTTOM_RIGHT + 1)
+    if not np.isin(labels, [*known, LABEL_NOT_A_POINT, LABEL_IGNORE]).all():
+        raise expected("segment.point_labels", labels.tolist(), "labels 0, 1, 2, 3, −1 or −10")
+    if (labels == LABEL_BOX_TOP_LEFT).sum() != (labels == LABEL_BOX_BOTTOM_RIGHT).sum():
+        raise expected("segment.point_labels", labels.tolist(), "both corners of each box")
+    inside = coords[prompts]
+    # NaN fails every comparison, so it is refused here too.
+    if not ((inside >= 0) & (inside <= (width, height))).all():
+        raise expected("segment.point_coords", inside.tolist(), f"points inside {width}x{height}")
+
+
+def _like_image(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise expected(f"generate.{name}", describe(array), f"uint8[{','.join(map(str, shape))}] like image")

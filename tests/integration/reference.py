@@ -1,0 +1,101 @@
+"""diffusers and transformers on the checkpoints that were exported: what the server must match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    ControlNetModel,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionControlNetInpaintPipeline,
+)
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from PIL import Image
+
+from packshot.parameters import Parameters
+
+SCHEDULERS = {
+    "ddim": DDIMScheduler,
+    "euler": EulerDiscreteScheduler,
+    "dpmpp_2m": DPMSolverMultistepScheduler,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request, in the arrays that ``generate`` takes."""
+
+    image: np.ndarray
+    mask_image: np.ndarray
+    control_image: np.ndarray
+    latents: np.ndarray
+    prompt: str = "a cup on a wooden table"
+    negative_prompt: str = "blurry"
+    parameters: Parameters = field(default_factory=Parameters)
+
+
+def make_generation(parameters: Parameters, width: int = 96, height: int = 64, seed: int = 0) -> Generation:
+    """A canvas of random texture with a rectangular product and random edges."""
+    random = np.random.default_rng(seed)
+    mask = np.full((height, width), 255, np.uint8)
+    mask[height // 4 : height // 2, width // 3 : width // 2] = 0
+    return Generation(
+        image=random.integers(0, 256, (height, width, 3), np.uint8),
+        mask_image=mask,
+        control_image=np.where(random.random((1, height, width)) < 0.1, 255, 0).astype(np.uint8),
+        latents=random.standard_normal((4, height // 8, width // 8)).astype(np.float32),
+        parameters=parameters,
+    )
+
+
+class Reference:
+    """``StableDiffusionControlNetInpaintPipeline`` on a family's checkpoints."""
+
+    def __init__(self, checkpoints: Path) -> None:
+        controlnet = ControlNetModel.from_pretrained(checkpoints / "controlnet")
+        self.pipeline: Any = StableDiffusionControlNetInpaintPipeline.from_pretrained(
+            checkpoints / "diffusion", controlnet=controlnet, safety_checker=None
+        )
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.config = self.pipeline.scheduler.config
+
+    def generate(self, generation: Generation) -> tuple[np.ndarray, np.ndarray]:
+        """Latents float32[C,h,w] and picture uint8[H,W,3]."""
+        parameters = generation.parameters
+        self.pipeline.scheduler = SCHEDULERS[parameters.scheduler].from_config(self.config)
+        height, width = generation.mask_image.shape
+        arguments = parameters.as_dict()
+        del arguments["scheduler"]
+        with torch.no_grad(), _posterior_at_its_mode():
+            latents = self.pipeline(
+                prompt=generation.prompt,
+                negative_prompt=generation.negative_prompt,
+                image=Image.fromarray(generation.image),
+                mask_image=Image.fromarray(generation.mask_image),
+                control_image=Image.fromarray(generation.control_image[0]).convert("RGB"),
+                latents=torch.from_numpy(generation.latents)[None],
+                height=height,
+                width=width,
+                output_type="latent",
+                **arguments,
+            ).images
+            decoded = self.pipeline.vae.decode(latents / self.pipeline.vae.config.scaling_factor).sample
+            picture = self.pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
+        return latents[0].numpy(), np.asarray(picture)
+
+
+class _posterior_at_its_mode:  # noqa: N801 - reads as a statement
+    """diffusers samples the posterior of the masked image; we take its mode, and so must it here."""
+
+    def __enter__(self) -> None:
+        self.sample = DiagonalGaussianDistribution.sample
+        DiagonalGaussianDistribution.sample = lambda self, generator=None: self.mode()  # type: ignore[method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        DiagonalGaussianDistribution.sample = self.sample  # type: ignore[method-assign]

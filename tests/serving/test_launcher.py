@@ -1,0 +1,104 @@
+"""Starts that cannot work, found before a server runs: each is one clear sentence."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import socket
+import sysconfig
+
+import pytest
+
+from packshot.errors import RepositoryError, ServerStartError
+from packshot.family import Canvas, Family, Manifest, sha256
+from packshot_serving import installation
+from packshot_serving.launcher import TritonServer, _reason
+
+DIMS = {"C": 4, "T": 77, "D": 64, "K": 1, "G": 32, "S": 256, "s": 16, "E": 256, "4s": 64}
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with one artifact, whole as far as its manifest goes."""
+    artifact = tmp_path / "step.onnx"
+    artifact.write_bytes(b"weights")
+    family = Family("tiny", "fp32", DIMS, Canvas(), {})
+    Manifest(family, {}, {"step.onnx": sha256(artifact)}).write(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_server_on_path(monkeypatch):
+    monkeypatch.setattr(installation.shutil, "which", lambda _name: None)
+
+
+def test_a_directory_that_is_no_repository(tmp_path):
+    with pytest.raises(RepositoryError, match=r"no packshot.json; `packshot export`"):
+        TritonServer(tmp_path).start()
+
+
+def test_a_manifest_that_is_not_json(repository):
+    (repository / "packshot.json").write_text("{")
+    with pytest.raises(RepositoryError, match="not JSON"):
+        TritonServer(repository).start()
+
+
+def test_a_manifest_of_another_shape(repository):
+    (repository / "packshot.json").write_text('{"format": 1}')
+    with pytest.raises(RepositoryError, match="not a manifest of this version"):
+        TritonServer(repository).start()
+
+
+def test_a_missing_artifact(repository):
+    (repository / "step.onnx").unlink()
+    with pytest.raises(RepositoryError, match=r"step.onnx: missing"):
+        TritonServer(repository).start()
+
+
+def test_an_altered_artifact(repository):
+    (repository / "step.onnx").write_bytes(b"weightz")
+    with pytest.raises(RepositoryError, match=r"step.onnx: got sha256 .* the file was altered"):
+        TritonServer(repository).start()
+
+
+def test_a_taken_port(repository):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerStartError, match=f"port {port} for gRPC on 127.0.0.1 .* in use"):
+            TritonServer(repository, grpc_port=port).start()
+
+
+def test_no_tritonserver_at_all(repository, monkeypatch, no_server_on_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ServerStartError, match=r"pip install 'packshot\[serve\]'"):
+        TritonServer(repository).start()
+
+
+def test_numpy_2(repository, monkeypatch, no_server_on_path):
+    monkeypatch.setattr(importlib.metadata, "version", lambda _name: "2.1.0")
+    with pytest.raises(ServerStartError, match="got numpy 2.1.0, expected numpy<2"):
+        TritonServer(repository).start()
+
+
+def test_no_libpython(repository, monkeypatch, no_server_on_path):
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda _name: "/nowhere")
+    monkeypatch.setattr(installation.sys, "base_prefix", "/nowhere")
+    monkeypatch.setattr(installation, "SYSTEM_LIBRARIES", installation.Path("/nowhere"))
+    with pytest.raises(ServerStartError, match=r"libpython3.* was not found .*install libpython3"):
+        TritonServer(repository).start()
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            "E1122 model_lifecycle.cc:642] \"failed to load 'denoiser' version 1: Internal: "
+            "InvalidProtobuf: step.onnx\n\nAt:\n  File x\n",
+            "denoiser: Internal: InvalidProtobuf: step.onnx",
+        ),
+        ("bin/x: error while loading shared libraries: libre2.so.9: cannot open", "libre2.so.9: cannot open"),
+        ("all is well", None),
+    ],
+)
+def test_the_reason_is_found_in_the_log(log, reason):
+    assert _reason(log) == reason

@@ -1,0 +1,88 @@
+"""The generated Triton side of a repository."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from packshot.contract import ENSEMBLES, MODELS
+from packshot.family import Canvas, Family
+from packshot_serving.repository import config_files, model_config, write_configs
+
+DIMS = {"C": 4, "T": 77, "D": 1024, "K": 1, "G": 320, "S": 1024, "s": 64, "E": 256, "4s": 256}
+FAMILY = Family("sd2", "fp32", DIMS, Canvas(), {"prediction_type": "epsilon"})
+
+#: Fields that tritonserver 2.51, the oldest we load on, does not know.
+NEWER_THAN_2_51 = ("max_inflight_requests", "model_metrics")
+
+
+@pytest.fixture(params=MODELS.values(), ids=lambda model: model.name)
+def model(request):
+    return request.param
+
+
+def test_every_model_has_a_config_that_the_newest_schema_parses(model, tmp_path):
+    write_configs(FAMILY, tmp_path)
+    text = (tmp_path / model.name / "config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert config.name == model.name
+    assert {tensor.name: tensor.optional for tensor in config.input} == {
+        tensor.name: tensor.optional for tensor in model.inputs
+    }
+    assert [tuple(tensor.dims) for tensor in config.output] == [t.bind(DIMS) for t in model.outputs]
+    assert not any(field in text for field in NEWER_THAN_2_51)
+
+
+def test_the_family_binds_the_prompt_width():
+    wide = model_config(MODELS["text_encoder"], FAMILY)
+    narrow = model_config(MODELS["text_encoder"], dataclasses.replace(FAMILY, dims={**DIMS, "D": 768}))
+    assert list(wide.output[0].dims) == [77, 1024]
+    assert list(narrow.output[0].dims) == [77, 768]
+
+
+def test_canvas_sizes_stay_free():
+    assert list(model_config(MODELS["generate"], FAMILY).output[0].dims) == [-1, -1, 3]
+
+
+def test_the_family_survives_the_journey_through_a_config():
+    config = model_config(MODELS["denoiser"], FAMILY)
+    assert Family.from_json(config.parameters["family"].string_value) == FAMILY
+
+
+def test_python_models_get_an_adapter_and_ensembles_a_version_directory():
+    files = config_files(FAMILY)
+    for model in MODELS.values():
+        assert (f"{model.name}/1/model.py" in files) == (model.kind == "python")
+        assert (f"{model.name}/1/.keep" in files) == (model.kind == "ensemble")
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_ensembles_connect(name):
+    """Every tensor a step reads was given or made, has one maker, and every output is made."""
+    ensemble = MODELS[name]
+    made = {tensor.name: tensor for tensor in ensemble.inputs}
+    for step in ENSEMBLES[name]:
+        model = MODELS[step.model]
+        assert set(step.inputs) == {tensor.name for tensor in model.inputs}
+        for tensor in model.inputs:
+            source = made[step.inputs[tensor.name]]
+            assert (source.dtype, source.dims) == (tensor.dtype, tensor.dims)
+            assert tensor.optional or not source.optional
+        for tensor in model.outputs:
+            if tensor.name in step.outputs:
+                assert step.outputs[tensor.name] not in made
+                made[step.outputs[tensor.name]] = tensor
+    for tensor in ensemble.outputs:
+        assert (made[tensor.name].dtype, made[tensor.name].dims) == (tensor.dtype, tensor.dims)
+
+
+def test_nothing_works_before_the_request_was_checked():
+    """Triton starts a step when its inputs are there: only the check may start from the caller's alone."""
+    for name, steps in ENSEMBLES.items():
+        given = {tensor.name for tensor in MODELS[name].inputs}
+        starters = [step.model for step in steps if set(step.inputs.values()) <= given]
+        assert starters == [steps[0].model]
+        assert starters[0].startswith("check_")

@@ -1,0 +1,97 @@
+"""The process between launcher and server: whatever happens, nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+#: Stands for tritonserver: starts a child, as it does for a Python model, and keeps shared memory.
+SERVER = "touch /dev/shm/{prefix}x; sleep 1000 & echo $! > {directory}/child; echo $$ > {directory}/server; {last}"
+    "sleep 1000 & echo $! > {directory}/child; echo $$ > {directory}/server; touch /dev/shm/{prefix}x; {last}"
+)
+
+
+class Supervised:
+    """A shell script under supervision."""
+
+    def __init__(self, directory: Path, last: str) -> None:
+        self.directory = directory
+        self.prefix = f"packshot_test_{uuid.uuid4().hex}_"
+        script = SERVER.format(directory=directory, prefix=self.prefix, last=last)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "packshot_serving.supervisor", self.prefix, "bash", "-c", script],
+            stdin=subprocess.PIPE,
+        )
+        _until(self._started, "the script started")
+
+    def _started(self) -> bool:
+        path = self.directory / "server"
+        return path.exists() and path.read_text().endswith("\n")
+
+    def pid(self, name: str) -> int:
+        return int((self.directory / name).read_text())
+
+    @property
+    def shared_memory(self) -> list[Path]:
+        return list(Path("/dev/shm").glob(f"{self.prefix}*"))
+
+    def assert_nothing_left(self) -> None:
+        assert self.shared_memory == []
+        for name in ("server", "child"):
+            assert not Path(f"/proc/{self.pid(name)}").exists(), f"{name} still runs"
+
+
+def _until(condition, what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 10 s: {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def supervise(tmp_path):
+    started = []
+
+    def start(last: str) -> Supervised:
+        started.append(Supervised(tmp_path, last))
+        return started[-1]
+
+    yield start
+    for supervised in started:
+        supervised.process.stdin.close()
+        supervised.process.wait(timeout=10)
+
+
+def test_the_servers_status_is_passed_on(supervise):
+    server = supervise("exit 7")
+    assert server.process.wait(timeout=10) == 7
+    server.assert_nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server(supervise, number):
+    server = supervise("trap 'exit 0' TERM; while :; do sleep 0.05; done")
+    server.process.send_signal(number)
+    assert server.process.wait(timeout=10) == 0
+    server.assert_nothing_left()
+
+
+def test_a_launcher_that_vanishes_stops_the_server(supervise):
+    server = supervise("sleep 1000")
+    server.process.stdin.close()
+    assert server.process.wait(timeout=10) == 128 + signal.SIGTERM
+    server.assert_nothing_left()
+
+
+def test_a_killed_server_leaves_neither_processes_nor_shared_memory(supervise):
+    server = supervise("sleep 1000")
+    os.kill(server.pid("server"), signal.SIGKILL)
+    assert server.process.wait(timeout=10) == 128 + signal.SIGKILL
+    server.assert_nothing_left()
