@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from packshot.arrays import brackets, describe
 from packshot.contract import (
     LABEL_BOX_BOTTOM_RIGHT,
     LABEL_BOX_TOP_LEFT,
@@ -20,19 +21,15 @@ from packshot.contract import (
     MODELS,
     PARAMETER_NAMES,
 )
-from packshot.errors import expected
+from packshot.errors import InvalidArgument, RepositoryError, expected
 from packshot.family import Family
 from packshot.parameters import Parameters, check_seed
+from packshot_serving.engine.schedulers import make_schedule
 
 Arrays = Mapping[str, np.ndarray]
 
 #: Bytes of a prompt; far more than any text encoder reads, little enough to tokenize at once.
 MAX_PROMPT_BYTES = 10_000
-
-
-def describe(array: np.ndarray) -> str:
-    """dtype and shape, the way error messages write them: ``uint8[512,500]``."""
-    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
 
 
 def read_parameters(arrays: Arrays) -> Parameters:
@@ -45,10 +42,20 @@ def read_parameters(arrays: Arrays) -> Parameters:
         if name == "scheduler":
             values[name] = read_text(arrays, name)
         elif name.startswith("control"):
-            values[name] = tuple(float(value) for value in array)
+            values[name] = tuple(map(_number, array))
+        elif array.dtype.kind == "f":
+            values[name] = _number(array[0])
         else:
             values[name] = array.item()
     return Parameters(**values)
+
+
+def _number(value: np.float32) -> float:
+    """The shortest decimal that is this float32: the caller wrote 0.7, not 0.699999988.
+
+    At 10 steps the one closes the ControlNet's window a step later than the other.
+    """
+    return float(str(value))
 
 
 def read_seed(arrays: Arrays) -> int:
@@ -86,7 +93,7 @@ def check_generate(arrays: Arrays, family: Family) -> None:
         raise expected("generate.mask_image", "nothing to repaint", f"some pixels ≥ {MASK_THRESHOLD}")
     if repaint.all():
         raise expected("generate.mask_image", "no product to keep", f"some pixels < {MASK_THRESHOLD}")
-    read_parameters(arrays)
+    _check_scheduler(read_parameters(arrays), family)
     read_seed(arrays)
     read_text(arrays, "prompt")
     read_text(arrays, "negative_prompt")
@@ -95,7 +102,7 @@ def check_generate(arrays: Arrays, family: Family) -> None:
 def check_latents(latents: np.ndarray, shape: tuple[int, ...], what: str) -> None:
     """Refuse latents of another shape, or with NaN or infinity among them."""
     if latents.shape != shape:
-        raise expected(what, describe(latents), f"float32[{','.join(map(str, shape))}]")
+        raise expected(what, describe(latents), f"float32{brackets(shape)}")
     if not np.isfinite(latents).all():
         raise expected(what, "NaN or infinity", "finite numbers")
 
@@ -123,6 +130,14 @@ def check_prompts(arrays: Arrays, family: Family) -> None:
         raise expected("segment.point_coords", inside.tolist(), f"points inside {width}x{height}")
 
 
+def _check_scheduler(parameters: Parameters, family: Family) -> None:
+    try:
+        make_schedule(parameters.scheduler, family.scheduler, parameters.num_inference_steps)
+    except RepositoryError as error:
+        # The repository is what it is; asking it for this scheduler is the caller's mistake.
+        raise InvalidArgument(f"scheduler: {error}") from None
+
+
 def _like_image(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise expected(f"generate.{name}", describe(array), f"uint8[{','.join(map(str, shape))}] like image")
+        raise expected(f"generate.{name}", describe(array), f"uint8{brackets(shape)} like image")

@@ -76,7 +76,7 @@ def test_no_tritonserver_at_all(repository, monkeypatch, no_server_on_path):
 
 def test_numpy_2(repository, monkeypatch, no_server_on_path):
     monkeypatch.setattr(importlib.metadata, "version", lambda _name: "2.1.0")
-    with pytest.raises(ServerStartError, match="got numpy 2.1.0, expected numpy<2"):
+    with pytest.raises(ServerStartError, match=r"got numpy 2\.1\.0, expected numpy<2"):
         TritonServer(repository).start()
 
 

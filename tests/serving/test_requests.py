@@ -122,3 +122,15 @@ def test_a_right_prompt_passes(coords, labels):
 def test_a_wrong_prompt_is_refused(coords, labels, message):
     with pytest.raises(InvalidArgument, match=message):
         check_prompts(prompt(coords, labels), FAMILY)
+
+
+def test_a_window_means_what_the_caller_wrote():
+    """0.7 as FP32 is a little less; taken literally it would close the window a step early."""
+    window = read_parameters({"control_guidance_end": np.array([0.7], np.float32)})
+    assert window.control_guidance_end == (0.7,)
+
+
+def test_a_scheduler_that_the_checkpoint_rules_out():
+    family = Family("clipped", "fp32", DIMS, FAMILY.canvas, {"clip_sample": True})
+    with pytest.raises(InvalidArgument, match=r"scheduler: .*clip_sample"):
+        check_generate(generation(scheduler=text("ddim")), family)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 #: Stands for tritonserver: starts a child, as it does for a Python model, and keeps shared memory.
-SERVER = "touch /dev/shm/{prefix}x; sleep 1000 & echo $! > {directory}/child; echo $$ > {directory}/server; {last}"
-    "sleep 1000 & echo $! > {directory}/child; echo $$ > {directory}/server; touch /dev/shm/{prefix}x; {last}"
+SERVER = (
+    "touch /dev/shm/{prefix}x; sleep 1000 & echo $! > {directory}/child; echo $$ > {directory}/server; {last}"
 )
 
 

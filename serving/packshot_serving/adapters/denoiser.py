@@ -11,9 +11,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
 from packshot_serving.adapters.tensors import Adapter, response
-from packshot_serving.engine.engine import Engine
-from packshot_serving.engine.onnx_runner import OnnxStepRunner
-from packshot_serving.engine.request import DenoiseRequest
+from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
 from packshot_serving.requests import read_parameters, read_seed
 
 

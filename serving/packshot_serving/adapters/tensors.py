@@ -51,13 +51,13 @@ class Adapter:
     def read(self, request: Any) -> dict[str, np.ndarray]:
         """The request's tensors by name, without the batch axis; what was left out is missing.
 
-        The arrays are copies: Triton takes its memory back when ``execute`` returns.
+        The arrays are Triton's memory: it takes them back when ``execute`` returns.
         """
         arrays = {}
         for tensor in MODELS[self.model].inputs:
             given = pb_utils.get_input_tensor_by_name(request, tensor.name)
             if given is not None:
-                arrays[tensor.name] = given.as_numpy()[0].copy()
+                arrays[tensor.name] = given.as_numpy()[0]
         return arrays
 
 

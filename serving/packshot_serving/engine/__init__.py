@@ -1,0 +1,25 @@
+"""Step-level continuous batching of the denoising loop.
+
+The unit of work is one denoising step of a batch of rows, not a request: see :class:`Engine`.
+Nothing here knows Triton; an adapter hands requests over and answers when they are done.
+"""
+
+from packshot_serving.engine.engine import Engine, StepReport
+from packshot_serving.engine.noise import initial_noise
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
+from packshot_serving.engine.request import DenoiseRequest
+from packshot_serving.engine.runner import StepBatch, StepRunner
+from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
+
+__all__ = [
+    "STATE_SIZE",
+    "DenoiseRequest",
+    "Engine",
+    "OnnxStepRunner",
+    "Schedule",
+    "StepBatch",
+    "StepReport",
+    "StepRunner",
+    "initial_noise",
+    "make_schedule",
+]

@@ -1,0 +1,91 @@
+"""What a caller asks of the denoiser, checked against the contract and the family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from packshot.arrays import brackets, describe
+from packshot.contract import MODELS
+from packshot.errors import expected
+from packshot.family import Family
+from packshot.parameters import Parameters, check_seed
+
+_NUMPY = {"FP32": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
+_TENSORS = (
+    "prompt_embeds",
+    "negative_prompt_embeds",
+    "masked_image_latents",
+    "mask_latents",
+    "control_image",
+    "latents",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenoiseRequest:
+    """One picture to denoise. The engine copies what it keeps of the arrays.
+
+    Attributes:
+        prompt_embeds: float32 [T, D].
+        negative_prompt_embeds: float32 [T, D]; not read at guidance ≤ 1.
+        masked_image_latents: float32 [C, h, w].
+        mask_latents: float32 [1, h, w], 1 = repaint.
+        control_image: uint8 [K, H, W], one for each ControlNet.
+        seed: 0 to 2^63 − 1; not read when ``latents`` are given.
+        latents: noise of unit variance instead of the seed's, float32 [C, h, w], or None.
+        parameters: how to denoise.
+        request_id: names the request in the log.
+    """
+
+    prompt_embeds: np.ndarray
+    negative_prompt_embeds: np.ndarray
+    masked_image_latents: np.ndarray
+    mask_latents: np.ndarray
+    control_image: np.ndarray
+    seed: int = 0
+    latents: np.ndarray | None = None
+    parameters: Parameters = field(default_factory=Parameters)
+    request_id: str = ""
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """h and w."""
+        return self.masked_image_latents.shape[1], self.masked_image_latents.shape[2]
+
+    def check(self, family: Family) -> None:
+        """Refuse what cannot be denoised.
+
+        Raises:
+            InvalidArgument: a tensor has another dtype or shape than the contract says or holds
+                NaN or infinity, the canvas is not one of the family's, the seed is out of range,
+                or there are more ControlNet values than ControlNets.
+        """
+        check_seed(self.seed)
+        if self.control_image.ndim != 3:
+            raise expected("control_image", describe(self.control_image), "uint8[K,H,W]")
+        _, height, width = self.control_image.shape
+        family.canvas.check(width, height, "control_image")
+        sizes = {
+            "H": height,
+            "W": width,
+            "h": height // family.canvas.multiple,
+            "w": width // family.canvas.multiple,
+        }
+        for name in _TENSORS:
+            array = getattr(self, name)
+            if array is not None:
+                _check_tensor(name, array, {**family.dims, **sizes})
+        for name in ("controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"):
+            self.parameters.per_controlnet(name, family.dims["K"])
+
+
+def _check_tensor(name: str, array: np.ndarray, bound: dict[str, int]) -> None:
+    tensor = MODELS["denoiser"].input(name)
+    dtype, shape = _NUMPY[tensor.dtype], tensor.bind(bound)
+    if array.dtype != dtype or array.shape != shape:
+        raise expected(name, describe(array), f"{dtype}{brackets(shape)}")
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise expected(name, f"{count} values that are NaN or infinite", "finite numbers")

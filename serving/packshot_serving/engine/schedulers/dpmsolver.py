@@ -1,0 +1,111 @@
+"""DPM-Solver++ of second order, multistep, as diffusers' ``DPMSolverMultistepScheduler``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from packshot_serving.engine.schedulers.options import COMMON_ACCEPTED, OFF, TRAINING_DEFAULTS, read_options
+from packshot_serving.engine.schedulers.prediction import denoised_weights
+from packshot_serving.engine.schedulers.schedule import DenoisedForm
+from packshot_serving.engine.schedulers.training import SMALLEST_ALPHA_CUMPROD, alphas_cumprod, sigmas_of
+
+_DEFAULTS = {
+    **TRAINING_DEFAULTS,
+    "timestep_spacing": "linspace",
+    "solver_order": 2,
+    "solver_type": "midpoint",
+    "algorithm_type": "dpmsolver++",
+    "thresholding": False,
+    "lower_order_final": True,
+    "euler_at_final": False,
+    "final_sigmas_type": "zero",
+    "lambda_min_clipped": -float("inf"),
+    "variance_type": None,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "use_lu_lambdas": False,
+    "use_flow_sigmas": False,
+}
+_ACCEPTED = {
+    **COMMON_ACCEPTED,
+    "solver_order": (2,),
+    # diffusers reads the types of other solvers, which a config may hold, as midpoint.
+    "solver_type": ("midpoint", "logrho", "bh1", "bh2"),
+    "algorithm_type": ("dpmsolver++",),
+    "thresholding": OFF,
+    "final_sigmas_type": ("zero", "sigma_min"),
+    "variance_type": OFF,
+    "use_karras_sigmas": OFF,
+    "use_exponential_sigmas": OFF,
+    "use_beta_sigmas": OFF,
+    "use_lu_lambdas": OFF,
+    "use_flow_sigmas": OFF,
+}
+#: Below this many steps diffusers takes the last one at first order (``lower_order_final``).
+_FEW_STEPS = 15
+
+
+def dpmpp_2m(config: Mapping[str, Any], num_inference_steps: int) -> DenoisedForm:
+    """Lu et al. 2022 (DPM-Solver++), algorithm 2, in its midpoint form.
+
+    With h the step in λ = log(alpha/sigma) and r the last step over this one, the next sample is
+    ``sigma'/sigma * sample − alpha' * expm1(−h) * (D + (D − D_last) / (2 r))``, D being the denoised.
+    """
+    options = read_options(config, "DPMSolverMultistepScheduler", _DEFAULTS, _ACCEPTED)
+    bar = alphas_cumprod(options)
+    if options["rescale_betas_zero_snr"]:
+        bar[-1] = SMALLEST_ALPHA_CUMPROD
+    trained = sigmas_of(bar)
+    timesteps = _timesteps(options, num_inference_steps, bar)
+    final = trained[0] if options["final_sigmas_type"] == "sigma_min" else 0.0
+    ratios = np.append(np.interp(timesteps, np.arange(len(trained)), trained), final)
+    alpha = 1 / np.sqrt(ratios**2 + 1)
+    sigma = ratios * alpha
+    from_sample, from_output = denoised_weights(options["prediction_type"], alpha[:-1], sigma[:-1])
+    # exp(−h) is the quotient of the two noise-to-signal ratios: no infinity where the last is zero.
+    first_order = alpha[1:] * (1 - ratios[1:] / ratios[:-1])
+    correction = first_order * _half_inverse_r(options, ratios)
+    return DenoisedForm(
+        timesteps=timesteps,
+        denoised_from_sample=from_sample,
+        denoised_from_output=from_output,
+        from_sample=sigma[1:] / sigma[:-1],
+        from_denoised=first_order + correction,
+        from_last=-correction,
+    )
+
+
+def _half_inverse_r(options: Mapping[str, Any], ratios: np.ndarray) -> np.ndarray:
+    """1 / (2 r) = h / (2 h_last) at each step; 0 where the step is of first order."""
+    count = len(ratios) - 1
+    weights = np.zeros(count)
+    lower_at_end = (
+        options["euler_at_final"]
+        or (options["lower_order_final"] and count < _FEW_STEPS)
+        or options["final_sigmas_type"] == "zero"
+    )
+    end = count - 1 if lower_at_end else count
+    if end > 1:
+        h = -np.diff(np.log(ratios[: end + 1]))
+        weights[1:end] = h[1:] / (2 * h[:-1])
+    return weights
+
+
+def _timesteps(options: Mapping[str, Any], count: int, bar: np.ndarray) -> np.ndarray:
+    total, last = options["num_train_timesteps"], _last_timestep(options, bar)
+    if options["timestep_spacing"] == "linspace":
+        return np.linspace(0, last - 1, count + 1).round()[::-1][:-1].astype(np.int64)
+    if options["timestep_spacing"] == "leading":
+        return np.arange(count + 1)[::-1][:-1] * (last // (count + 1)) + options["steps_offset"]
+    return np.arange(last, 0, -total / count).round().astype(np.int64)[:count] - 1
+
+
+def _last_timestep(options: Mapping[str, Any], bar: np.ndarray) -> int:
+    """One past the noisiest timestep whose λ is not below ``lambda_min_clipped``."""
+    lowest = float(options["lambda_min_clipped"])
+    lambdas = -np.log(sigmas_of(bar))
+    return options["num_train_timesteps"] - int(np.searchsorted(lambdas[::-1], lowest))

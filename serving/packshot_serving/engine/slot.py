@@ -1,0 +1,179 @@
+"""A request on its way through the engine, and the batch that several of them make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from packshot.family import Family
+from packshot.parameters import Parameters
+from packshot_serving.engine.noise import initial_noise
+from packshot_serving.engine.request import DenoiseRequest
+from packshot_serving.engine.runner import StepBatch
+from packshot_serving.engine.schedulers import Schedule
+
+OnDone = Callable[[np.ndarray | Exception], None]
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """One request's place in the engine. Compared by identity; only ``state`` and ``step`` change.
+
+    Attributes:
+        request_id: names the request in the log.
+        schedule: the scheduler's coefficients.
+        guidance_scale: classifier-free guidance weight; at most 1: no unconditional row.
+        controlnet_scales: float32 [steps, K], 0 outside a ControlNet's window.
+        prompt_embeds: float32 [T, D].
+        negative_prompt_embeds: float32 [T, D].
+        masked_image_latents: float32 [C, h, w].
+        mask_latents: float32 [1, h, w].
+        control_embedding: float32 [K, G, h, w].
+        on_done: called once, with latents float32 [C, h, w] or with the reason for failing.
+        state: float32 [m, C, h, w], sample first.
+        step: steps already taken.
+    """
+
+    request_id: str
+    schedule: Schedule
+    guidance_scale: float
+    controlnet_scales: np.ndarray
+    prompt_embeds: np.ndarray
+    negative_prompt_embeds: np.ndarray
+    masked_image_latents: np.ndarray
+    mask_latents: np.ndarray
+    control_embedding: np.ndarray
+    on_done: OnDone
+    state: np.ndarray
+    step: int = 0
+
+    @property
+    def lane(self) -> tuple[int, int]:
+        """Latent height and width; only slots of one lane share a batch."""
+        return self.state.shape[-2], self.state.shape[-1]
+
+    @property
+    def guided(self) -> bool:
+        """Whether the slot needs an unconditional row."""
+        return self.guidance_scale > 1.0
+
+    @property
+    def num_rows(self) -> int:
+        """UNet rows of the slot."""
+        return 2 if self.guided else 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step has been taken."""
+        return self.step >= self.schedule.num_steps
+
+
+def open_slot(
+    request: DenoiseRequest,
+    family: Family,
+    schedule: Schedule,
+    control_embedding: np.ndarray,
+    on_done: OnDone,
+) -> Slot:
+    """A slot at its first step. Copies what it keeps: the caller's buffers may go away."""
+    parameters = request.parameters
+    return Slot(
+        request_id=request.request_id,
+        schedule=schedule,
+        guidance_scale=parameters.guidance_scale,
+        controlnet_scales=controlnet_scales(parameters, schedule.num_steps, family.dims["K"]),
+        prompt_embeds=request.prompt_embeds.copy(),
+        negative_prompt_embeds=request.negative_prompt_embeds.copy(),
+        masked_image_latents=request.masked_image_latents.copy(),
+        mask_latents=request.mask_latents.copy(),
+        control_embedding=control_embedding,
+        on_done=on_done,
+        state=initial_state(request, family, schedule),
+    )
+
+
+def initial_state(request: DenoiseRequest, family: Family, schedule: Schedule) -> np.ndarray:
+    """The state before the first step, float32 [m, C, h, w]: scaled noise and an empty history."""
+    shape = (family.dims["C"], *request.latent_size)
+    noise = initial_noise(request.seed, shape) if request.latents is None else request.latents
+    state = np.zeros((schedule.state_size, *shape), np.float32)
+    state[0] = noise * np.float32(schedule.init_noise_sigma)
+    return state
+
+
+def controlnet_scales(parameters: Parameters, num_steps: int, num_controlnets: int) -> np.ndarray:
+    """The weight of each ControlNet at each step, float32 [num_steps, K].
+
+    As ``controlnet_keep`` in diffusers' ``StableDiffusionControlNetInpaintPipeline``: at step i
+    of N a ControlNet is left out if i/N < start or (i+1)/N > end.
+    """
+    scale, start, end = (
+        np.asarray(parameters.per_controlnet(name, num_controlnets), np.float64)
+        for name in ("controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end")
+    )
+    step = np.arange(num_steps)[:, None]
+    outside = (step / num_steps < start) | ((step + 1) / num_steps > end)
+    return np.where(outside, 0.0, scale).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchConstants:
+    """The part of a batch that stays the same while its slots do: see :class:`StepBatch`."""
+
+    guidance_scale: np.ndarray
+    mask_latents: np.ndarray
+    masked_image_latents: np.ndarray
+    control_embedding: np.ndarray
+    encoder_hidden_states: np.ndarray
+    row_slot: np.ndarray
+    cond_row: np.ndarray
+    uncond_row: np.ndarray
+
+
+def batch_constants(slots: Sequence[Slot]) -> BatchConstants:
+    """Rows and constant inputs: every slot's conditional row, then the guided slots' others."""
+    count = len(slots)
+    guided = [index for index, slot in enumerate(slots) if slot.guided]
+    cond_row = np.arange(count, dtype=np.int64)
+    uncond_row = cond_row.copy()
+    uncond_row[guided] = np.arange(count, count + len(guided))
+    return BatchConstants(
+        guidance_scale=np.array([slot.guidance_scale for slot in slots], np.float32),
+        mask_latents=np.stack([slot.mask_latents for slot in slots]),
+        masked_image_latents=np.stack([slot.masked_image_latents for slot in slots]),
+        control_embedding=np.stack([slot.control_embedding for slot in slots]),
+        encoder_hidden_states=np.stack(
+            [slot.prompt_embeds for slot in slots] + [slots[index].negative_prompt_embeds for index in guided]
+        ),
+        row_slot=np.concatenate([cond_row, np.array(guided, np.int64)]),
+        cond_row=cond_row,
+        uncond_row=uncond_row,
+    )
+
+
+def build_batch(slots: Sequence[Slot], constants: BatchConstants | None = None) -> StepBatch:
+    """The next step of some slots of one lane.
+
+    Args:
+        slots: at least one, none finished.
+        constants: ``batch_constants(slots)`` if it is known from the step before.
+    """
+    constants = constants or batch_constants(slots)
+    return StepBatch(
+        state=np.stack([slot.state for slot in slots]),
+        transition=np.stack([slot.schedule.transition[slot.step] for slot in slots]),
+        gain=np.stack([slot.schedule.gain[slot.step] for slot in slots]),
+        input_scale=np.array([slot.schedule.input_scale[slot.step] for slot in slots], np.float32),
+        timesteps=np.array([slot.schedule.timesteps[slot.step] for slot in slots], np.float32),
+        guidance_scale=constants.guidance_scale,
+        controlnet_conditioning_scale=np.stack([slot.controlnet_scales[slot.step] for slot in slots]),
+        mask_latents=constants.mask_latents,
+        masked_image_latents=constants.masked_image_latents,
+        control_embedding=constants.control_embedding,
+        encoder_hidden_states=constants.encoder_hidden_states,
+        row_slot=constants.row_slot,
+        cond_row=constants.cond_row,
+        uncond_row=constants.uncond_row,
+    )

@@ -1,0 +1,221 @@
+"""Requests in a crowd: who joins when, who shares a batch, and that nobody notices the others."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+from packshot.errors import InvalidArgument
+from packshot_serving.engine import Engine
+
+
+def submit_in_thread(engine, request, answer) -> threading.Thread:
+    thread = threading.Thread(target=engine.submit, args=(request, answer))
+    thread.start()
+    return thread
+
+
+def until(condition) -> None:
+    """Return once another thread has made the condition true."""
+    pause, tries = threading.Event(), 20_000
+    while not condition():
+        tries -= 1
+        assert tries, "it never became true"
+        pause.wait(0.001)
+
+
+@pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 7.5])
+@pytest.mark.parametrize("scheduler", ["dpmpp_2m", "ddim", "euler"])
+def test_one_request_gets_the_latents_of_the_plain_loop(
+    family, runner, make_request, new_answer, scheduler, guidance_scale
+):
+    request = make_request(
+        scheduler=scheduler,
+        guidance_scale=guidance_scale,
+        num_inference_steps=7,
+        control_guidance_start=0.2,
+        control_guidance_end=(0.7, 1.0),
+    )
+    answer = new_answer()
+    with Engine(runner, family) as engine:
+        engine.submit(request, answer)
+        latents = answer.latents()
+    assert (latents.dtype, latents.shape) == (np.dtype(np.float32), (4, 4, 3))
+    np.testing.assert_allclose(latents, make_request.alone(request), rtol=1e-4, atol=1e-4)
+    assert len(runner.batches) == 7
+    assert {batch.num_rows for batch in runner.batches} == {2 if guidance_scale > 1 else 1}
+
+
+def test_fifty_requests_in_a_crowd_equal_themselves_alone(family, gated, make_request, new_answer):
+    random = np.random.default_rng(0)
+    requests = [
+        make_request(
+            seed,
+            size=[(32, 24), (16, 64), (48, 48)][random.integers(3)],
+            scheduler=str(random.choice(["ddim", "euler", "dpmpp_2m"])),
+            num_inference_steps=int(random.integers(1, 30)),
+            guidance_scale=float(random.choice([0.5, 1.0, 3.0, 7.5])),
+            controlnet_conditioning_scale=(float(random.random()), 0.0),
+            control_guidance_end=float(random.uniform(0.1, 1)),
+        )
+        for seed in range(50)
+    ]
+    answers = [new_answer() for _ in requests]
+    reports = []
+    with Engine(gated, family, max_slots=8, on_step=reports.append) as engine:
+        for index, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1):
+            engine.submit(request, answer)
+            if index == engine.max_slots:
+                gated.open()
+        crowd = [answer.latents() for answer in answers]
+    for request, latents in zip(requests, crowd, strict=True):
+        alone = make_request.alone(request)
+        assert np.abs(latents - alone).max() <= 1e-4 * np.abs(alone).max()
+    assert [answer.calls for answer in answers] == [1] * 50
+    assert max(report.slots for report in reports) > 2, "nobody shared a batch"
+    assert sum(report.slots for report in reports) == sum(
+        request.parameters.num_inference_steps for request in requests
+    )
+
+
+def test_a_newcomer_joins_the_very_next_step(family, gated, make_request, new_answer):
+    first, second = new_answer(), new_answer()
+    with Engine(gated, family) as engine:
+        engine.submit(make_request(0, num_inference_steps=5), first)
+        gated.await_step()
+        engine.submit(make_request(1, num_inference_steps=5), second)
+        gated.allow()
+        gated.await_step()
+        gated.open()
+        first.latents()
+        second.latents()
+    assert [batch.num_slots for batch in gated.batches] == [1, 2, 2, 2, 2, 1]
+
+
+def test_a_short_request_does_not_wait_for_a_long_one(family, gated, make_request, new_answer):
+    long, short = new_answer(), new_answer()
+    with Engine(gated, family) as engine:
+        engine.submit(make_request(0, num_inference_steps=50), long)
+        gated.await_step()
+        engine.submit(make_request(1, num_inference_steps=2), short)
+        for _ in range(3):
+            gated.allow()
+            gated.await_step()
+        short.latents()
+        assert not long.arrived
+        gated.open()
+        long.latents()
+    assert len(gated.batches) == 50
+
+
+def test_submit_blocks_while_every_slot_is_taken(family, gated, make_request, new_answer):
+    answers = [new_answer() for _ in range(3)]
+    with Engine(gated, family, max_slots=2) as engine:
+        engine.submit(make_request(0, num_inference_steps=2), answers[0])
+        gated.await_step()
+        engine.submit(make_request(1, num_inference_steps=9), answers[1])
+        blocked = submit_in_thread(engine, make_request(2, num_inference_steps=1), answers[2])
+        gated.allow()
+        gated.await_step()  # the second step, with both; the third request is still outside
+        assert blocked.is_alive()
+        assert engine.slots_in_use == 2
+        gated.allow()
+        answers[0].latents()
+        blocked.join(20)
+        assert not blocked.is_alive()
+        gated.open()
+        answers[1].latents()
+        answers[2].latents()
+    assert max(batch.num_slots for batch in gated.batches) == 2
+
+
+def test_callers_get_their_slots_in_order_of_arrival(family, gated, make_request, new_answer):
+    order, answers = [], [new_answer() for _ in range(5)]
+
+    def note_and_pass_on(seed):
+        def on_done(result):
+            order.append(seed)
+            answers[seed](result)
+
+        return on_done
+
+    with Engine(gated, family, max_slots=1) as engine:
+        engine.submit(make_request(0, num_inference_steps=1), note_and_pass_on(0))
+        threads = []
+        for seed in range(1, 5):
+            request = make_request(seed, num_inference_steps=1)
+            threads.append(submit_in_thread(engine, request, note_and_pass_on(seed)))
+            until(lambda seed=seed: engine.callers_waiting == seed)
+        gated.open()
+        for thread, answer in zip([None, *threads], answers, strict=True):
+            answer.latents()
+            if thread is not None:
+                thread.join(20)
+        assert engine.callers_waiting == 0
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_slot_is_free_before_its_answer_is_given(family, runner, make_request):
+    in_use, done = [], threading.Event()
+
+    def on_done(result):
+        in_use.append(engine.slots_in_use)
+        done.set()
+
+    with Engine(runner, family, max_slots=1) as engine:
+        engine.submit(make_request(num_inference_steps=1), on_done)
+        assert done.wait(20)
+    assert in_use == [0]
+
+
+def test_lanes_take_turns(family, gated, make_request, new_answer):
+    sizes = [(32, 32), (32, 32), (64, 16), (16, 64)]
+    answers = [new_answer() for _ in sizes]
+    with Engine(gated, family) as engine:
+        engine.submit(make_request(0, size=sizes[0], num_inference_steps=4), answers[0])
+        gated.await_step()
+        for seed, size in list(enumerate(sizes))[1:]:
+            engine.submit(make_request(seed, size=size, num_inference_steps=3), answers[seed])
+        gated.open()
+        for answer in answers:
+            answer.latents()
+    lanes = [batch.state.shape[-2:] for batch in gated.batches]
+    assert lanes == [(4, 4), *[(4, 4), (8, 2), (2, 8)] * 3]
+    assert [batch.num_slots for batch in gated.batches if batch.state.shape[-1] == 4] == [1, 2, 2, 2]
+
+
+def test_a_refused_request_is_never_answered_and_takes_no_slot(family, runner, make_request, new_answer):
+    answer = new_answer()
+    with Engine(runner, family, max_slots=1) as engine:
+        with pytest.raises(InvalidArgument, match="controlnet_conditioning_scale"):
+            engine.submit(make_request(controlnet_conditioning_scale=(1.0, 1.0, 1.0)), answer)
+        assert engine.slots_in_use == 0
+    assert not answer.arrived
+    assert not runner.batches
+
+
+def test_an_engine_without_slots_is_refused(family, runner):
+    with pytest.raises(InvalidArgument, match="max_slots: got 0"):
+        Engine(runner, family, max_slots=0)
+
+
+def test_reports_carry_rows_slots_and_time(family, runner, make_request, new_answer):
+    reports, answer = [], new_answer()
+    ticks = iter(range(100))
+    with Engine(runner, family, on_step=reports.append, clock=lambda: float(next(ticks))) as engine:
+        engine.submit(make_request(num_inference_steps=2), answer)
+        answer.latents()
+    assert [(report.rows, report.slots, report.seconds) for report in reports] == [(2, 1, 1.0)] * 2
+
+
+def test_an_idle_engine_keeps_nothing_of_an_answered_request(family, runner, make_request, new_answer):
+    with Engine(runner, family) as engine:
+        answer = new_answer()
+        kept = weakref.ref(answer)
+        engine.submit(make_request(num_inference_steps=2), answer)
+        answer.latents()
+        del answer
+        until(lambda: kept() is None)

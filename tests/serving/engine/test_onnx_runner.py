@@ -1,0 +1,92 @@
+"""The ONNX Runtime runner: names from the contract, broken repositories refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from packshot.contract import GRAPHS, Graph
+from packshot.errors import RepositoryError
+from packshot_serving.engine import Engine, OnnxStepRunner
+
+onnx = pytest.importorskip("onnx")
+
+_TYPES = {"FP32": onnx.TensorProto.FLOAT, "INT64": onnx.TensorProto.INT64, "UINT8": onnx.TensorProto.UINT8}
+
+
+def save(directory, graph: Graph, nodes, initializers=()) -> None:
+    """A graph with the contract's inputs and outputs and these nodes in between."""
+    sides = [
+        [
+            onnx.helper.make_tensor_value_info(t.name, _TYPES[t.dtype], [str(dim) for dim in t.dims])
+            for t in side
+        ]
+        for side in (graph.inputs, graph.outputs)
+    ]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, graph.name, *sides, list(initializers)),
+        opset_imports=[onnx.helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    onnx.save(model, directory / f"{graph.name}.onnx")
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A step that computes transition @ state, an embedding that repeats every eighth pixel."""
+    node = onnx.helper.make_node
+    tensor = onnx.numpy_helper.from_array
+    save(
+        tmp_path,
+        GRAPHS["step"],
+        [node("Einsum", ["transition", "state"], ["next_state"], equation="bij,bjchw->bichw")],
+    )
+    save(
+        tmp_path,
+        GRAPHS["control_embedding"],
+        [
+            node("Slice", ["control_image", "starts", "ends", "axes", "strides"], ["small"]),
+            node("Cast", ["small"], ["float"], to=onnx.TensorProto.FLOAT),
+            node("Unsqueeze", ["float", "channel"], ["one"]),
+            node("Concat", ["one"] * 3, ["control_embedding"], axis=2),
+        ],
+        [
+            tensor(np.array([0, 0], np.int64), "starts"),
+            tensor(np.array([4096, 4096], np.int64), "ends"),
+            tensor(np.array([2, 3], np.int64), "axes"),
+            tensor(np.array([8, 8], np.int64), "strides"),
+            tensor(np.array([2], np.int64), "channel"),
+        ],
+    )
+    return tmp_path
+
+
+def test_the_engine_runs_on_onnx_runtime(repository, family, make_request, new_answer):
+    runner = OnnxStepRunner(repository, intra_op_num_threads=1)
+    request = make_request(num_inference_steps=3)
+    embedding = runner.embed_control(request.control_image)
+    np.testing.assert_array_equal(embedding[:, 1], request.control_image[:, ::8, ::8])
+    answer = new_answer()
+    with Engine(runner, family) as engine:
+        engine.submit(request, answer)
+        assert np.isfinite(answer.latents()).all()
+
+
+def test_a_missing_graph_is_named(repository):
+    (repository / "step.onnx").unlink()
+    with pytest.raises(RepositoryError, match=r"step\.onnx: missing"):
+        OnnxStepRunner(repository)
+
+
+def test_a_broken_graph_is_named(repository):
+    (repository / "control_embedding.onnx").write_bytes(b"not a graph")
+    with pytest.raises(RepositoryError, match=r"control_embedding\.onnx: ONNX Runtime cannot load it"):
+        OnnxStepRunner(repository)
+
+
+def test_a_graph_with_other_tensors_than_the_contract_s_is_refused(repository):
+    graph = GRAPHS["step"]
+    fewer = Graph("step", graph.inputs[:3], graph.outputs)
+    save(repository, fewer, [onnx.helper.make_node("Identity", ["state"], ["next_state"])])
+    with pytest.raises(RepositoryError, match="inputs: got gain, state, transition, expected"):
+        OnnxStepRunner(repository)

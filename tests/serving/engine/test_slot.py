@@ -1,0 +1,111 @@
+"""How slots become the inputs of the step graph."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from packshot.contract import GRAPHS
+from packshot.parameters import Parameters
+from packshot_serving.engine import StepBatch, make_schedule
+from packshot_serving.engine.slot import batch_constants, build_batch, controlnet_scales, open_slot
+
+
+@pytest.fixture
+def new_slot(family, make_request, runner):
+    def new(seed=0, latents=None, **parameters):
+        request = replace(make_request(seed, **parameters), latents=latents)
+        chosen = request.parameters
+        schedule = make_schedule(chosen.scheduler, family.scheduler, chosen.num_inference_steps)
+        return open_slot(
+            request, family, schedule, runner.embed_control(request.control_image), lambda result: None
+        )
+
+    return new
+
+
+def test_a_batch_has_the_tensors_of_the_contract_in_its_order(new_slot):
+    tensors = GRAPHS["step"].inputs
+    assert [field.name for field in fields(StepBatch)] == [tensor.name for tensor in tensors]
+    batch = build_batch([new_slot(0), new_slot(1, guidance_scale=1.0)])
+    bound = {"B": 2, "R": 3, "m": 2, "C": 4, "h": 4, "w": 3, "K": 2, "G": 3, "T": 5, "D": 6}
+    for tensor in tensors:
+        array = getattr(batch, tensor.name)
+        assert array.shape == tensor.bind(bound), tensor.name
+        assert array.dtype == {"FP32": np.float32, "INT64": np.int64}[tensor.dtype], tensor.name
+        assert array.flags.c_contiguous, tensor.name
+
+
+def test_only_guided_slots_have_a_row_for_the_negative_prompt(new_slot):
+    slots = [
+        new_slot(0, guidance_scale=1.0),
+        new_slot(1, guidance_scale=7.5),
+        new_slot(2, guidance_scale=0.0),
+        new_slot(3, guidance_scale=1.01),
+    ]
+    batch = build_batch(slots)
+    assert batch.row_slot.tolist() == [0, 1, 2, 3, 1, 3]
+    assert batch.cond_row.tolist() == [0, 1, 2, 3]
+    assert batch.uncond_row.tolist() == [0, 4, 2, 5]
+    assert batch.num_rows == sum(slot.num_rows for slot in slots) == 6
+    np.testing.assert_array_equal(batch.encoder_hidden_states[5], slots[3].negative_prompt_embeds)
+
+
+def test_every_slot_has_its_own_coefficients(new_slot):
+    early, late = new_slot(0, num_inference_steps=10), new_slot(1, num_inference_steps=50, scheduler="euler")
+    late.step = 30
+    batch = build_batch([early, late])
+    assert batch.timesteps.tolist() == [early.schedule.timesteps[0], late.schedule.timesteps[30]]
+    assert batch.input_scale.tolist() == [1.0, late.schedule.input_scale[30]]
+    np.testing.assert_array_equal(batch.transition[1], late.schedule.transition[30])
+    np.testing.assert_array_equal(batch.gain[0], early.schedule.gain[0])
+
+
+def test_known_constants_give_the_same_batch(new_slot):
+    slots = [new_slot(0), new_slot(1, guidance_scale=1.0)]
+    plain, cached = build_batch(slots), build_batch(slots, batch_constants(slots))
+    for field in fields(StepBatch):
+        np.testing.assert_array_equal(getattr(plain, field.name), getattr(cached, field.name))
+
+
+def test_given_latents_replace_the_seed_s_noise_and_are_scaled_like_it(new_slot):
+    latents = np.full((4, 4, 3), 2.0, np.float32)
+    slot = new_slot(latents=latents, scheduler="euler")
+    np.testing.assert_allclose(slot.state[0], 2.0 * slot.schedule.init_noise_sigma, rtol=1e-6)
+    assert slot.schedule.init_noise_sigma > 10
+    assert not slot.state[1:].any()
+
+
+def test_a_slot_keeps_nothing_of_the_caller_s_buffers(family, make_request, runner):
+    request = replace(make_request(), latents=np.ones((4, 4, 3), np.float32))
+    schedule = make_schedule("ddim", family.scheduler, 5)
+    slot = open_slot(
+        request, family, schedule, runner.embed_control(request.control_image), lambda result: None
+    )
+    before = build_batch([slot])
+    for name in (
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "masked_image_latents",
+        "mask_latents",
+        "latents",
+    ):
+        getattr(request, name).fill(99)
+    request.control_image.fill(99)
+    after = build_batch([slot])
+    for field in fields(StepBatch):
+        np.testing.assert_array_equal(getattr(before, field.name), getattr(after, field.name))
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, 10, 25])
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.2, 0.7), (0.0, 0.3), (0.5, 1.0), (0.1, 0.6)])
+def test_controlnet_windows_open_and_close_where_diffusers_does(num_steps, start, end):
+    parameters = Parameters(
+        controlnet_conditioning_scale=(0.5, 2.0),
+        control_guidance_start=(start, 0.0),
+        control_guidance_end=(end, 1.0),
+    )
+    scales = controlnet_scales(parameters, num_steps, 2)
+    keeps = [1.0 - float(i / num_steps < start or (i + 1) / num_steps > end) for i in range(num_steps)]
+    np.testing.assert_array_equal(scales[:, 0], np.float32(0.5) * np.array(keeps, np.float32))
+    np.testing.assert_array_equal(scales[:, 1], np.float32(2.0))
