@@ -117,10 +117,8 @@ def _assemble_backends(server: Path, runtime: Path) -> Path:
     if not stub.exists():
         raise ServerStartError(f"nvidia-pytriton has no Python backend for Python {version}")
     backends = runtime / "backends"
-    python = backends / "python"
-    python.mkdir(parents=True)
-    for path in [*(server / "backends" / "python").glob("*.*"), stub]:
-        (python / path.name).symlink_to(path)
-    for directory in STANDIN_BACKENDS.iterdir():
-        (backends / directory.name).symlink_to(directory)
+    # Copied, not linked: Triton refuses a library that a link leads out of the backend directory.
+    shutil.copytree(STANDIN_BACKENDS, backends)
+    shutil.copytree(server / "backends" / "python", backends / "python")
+    shutil.copy2(stub, backends / "python")
     return backends

@@ -240,7 +240,8 @@ def _choose_ports(asked: dict[str, int | None], bind: str) -> dict[str, int]:
 def _reason(log: str) -> str | None:
     """The first failure that tritonserver's log tells, without its prefixes and traceback."""
     patterns = (
-        r"failed to load \'(?P<what>[^\']+)\' version \d+: (?P<why>[^\n]+)",
+        # The Python backend writes the newlines of its traceback as two characters.
+        r"failed to load '(?P<what>[^']+)' version \d+: (?P<why>(?:(?!\\n)[^\n])+)",
         r"(?P<what>[\w ]*[Ff]ailed to start[^\n:]*)(?::\s*(?P<why>[^\n]+))?",
         r"error while loading shared libraries: (?P<why>[^\n]+)",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +17,13 @@ from diffusers import (
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 
-from packshot.parameters import Parameters
+from tests.integration.generations import Generation
 
 SCHEDULERS = {
     "ddim": DDIMScheduler,
     "euler": EulerDiscreteScheduler,
     "dpmpp_2m": DPMSolverMultistepScheduler,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One request, in the arrays that ``generate`` takes."""
-
-    image: np.ndarray
-    mask_image: np.ndarray
-    control_image: np.ndarray
-    latents: np.ndarray
-    prompt: str = "a cup on a wooden table"
-    negative_prompt: str = "blurry"
-    parameters: Parameters = field(default_factory=Parameters)
-
-
-def make_generation(parameters: Parameters, width: int = 96, height: int = 64, seed: int = 0) -> Generation:
-    """A canvas of random texture with a rectangular product and random edges."""
-    random = np.random.default_rng(seed)
-    mask = np.full((height, width), 255, np.uint8)
-    mask[height // 4 : height // 2, width // 3 : width // 2] = 0
-    return Generation(
-        image=random.integers(0, 256, (height, width, 3), np.uint8),
-        mask_image=mask,
-        control_image=np.where(random.random((1, height, width)) < 0.1, 255, 0).astype(np.uint8),
-        latents=random.standard_normal((4, height // 8, width // 8)).astype(np.float32),
-        parameters=parameters,
-    )
 
 
 class Reference:
@@ -90,7 +62,7 @@ class Reference:
         return latents[0].numpy(), np.asarray(picture)
 
 
-class _posterior_at_its_mode:  # noqa: N801 - reads as a statement
+class _posterior_at_its_mode:
     """diffusers samples the posterior of the masked image; we take its mode, and so must it here."""
 
     def __enter__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import np_to_triton_dtype
 
 from packshot.contract import MODELS
 
@@ -27,7 +28,7 @@ class Triton:
         """The same with the batch axis."""
         inputs = []
         for name, array in arrays.items():
-            tensor = InferInput(name, array.shape, MODELS[model].input(name).dtype)
+            tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
             tensor.set_data_from_numpy(array)
             inputs.append(tensor)
         result = self.client.infer(model, inputs, **{"client_timeout": CALL_TIMEOUT_S, **options})

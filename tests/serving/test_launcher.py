@@ -93,7 +93,7 @@ def test_no_libpython(repository, monkeypatch, no_server_on_path):
     [
         (
             "E1122 model_lifecycle.cc:642] \"failed to load 'denoiser' version 1: Internal: "
-            "InvalidProtobuf: step.onnx\n\nAt:\n  File x\n",
+            "InvalidProtobuf: step.onnx\\n\\nAt:\\n  File x\n",
             "denoiser: Internal: InvalidProtobuf: step.onnx",
         ),
         ("bin/x: error while loading shared libraries: libre2.so.9: cannot open", "libre2.so.9: cannot open"),

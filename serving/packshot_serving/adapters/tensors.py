@@ -17,12 +17,6 @@ from packshot.family import Family
 
 log = logging.getLogger("packshot")
 
-_CODES = {
-    "INVALID_ARGUMENT": pb_utils.TritonError.INVALID_ARG,
-    "UNAVAILABLE": pb_utils.TritonError.UNAVAILABLE,
-}
-
-
 class Adapter:
     """What every Python model of packshot shares: its family, and answers by the contract."""
 
@@ -75,5 +69,10 @@ def response(model: str, request_id: str, compute: Callable[[], Mapping[str, np.
 
 
 def _failure(error: PackshotError) -> Any:
-    code = _CODES.get(error.code, pb_utils.TritonError.INTERNAL)
+    # Looked up here because the stub fills pb_utils in only after this module was imported.
+    codes = {
+        "INVALID_ARGUMENT": pb_utils.TritonError.INVALID_ARG,
+        "UNAVAILABLE": pb_utils.TritonError.UNAVAILABLE,
+    }
+    code = codes.get(error.code, pb_utils.TritonError.INTERNAL)
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))

@@ -1,0 +1,126 @@
+"""Servers that fail: a clear error, no hang, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.families import exported
+from tritonclient.utils import InferenceServerException
+
+from packshot.errors import ServerStartError
+from packshot.family import Manifest, sha256
+from packshot.parameters import Parameters
+from packshot_serving.launcher import TritonServer
+from tests.integration.generations import arrays, make_generation
+from tests.integration.triton import Triton
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids below ``pid``, deepest last."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    children: dict[int, list[int]] = {}
+    for line in listed.splitlines():
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found, level = [], [pid]
+    while level:
+        level = [child for parent in level for child in children.get(parent, [])]
+        found += level
+    return found
+
+
+def gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture
+def repository():
+    return exported("tiny-sd2")[1]
+
+
+def copy(repository: Path, target: Path) -> Path:
+    return Path(shutil.copytree(repository, target / "repository"))
+
+
+def test_a_clean_stop_leaves_nothing(repository):
+    before = set(os.listdir("/dev/shm"))
+    with TritonServer(repository) as server:
+        processes = [server.pid, *descendants(server.pid)]
+        log = server.log
+        assert len(processes) > 5
+    assert gone(processes)
+    assert not log.parent.exists()
+    assert set(os.listdir("/dev/shm")) <= before
+
+
+def test_a_server_that_dies_in_the_middle_of_a_call(repository):
+    request = arrays(make_generation(Parameters(200), 512, 512))
+    with TritonServer(repository) as server:
+        processes = descendants(server.pid)
+        triton = Triton(server.grpc_address)
+        killer = threading.Timer(1.0, os.kill, (processes[0], signal.SIGKILL))
+        killer.start()
+        started = time.monotonic()
+        with pytest.raises(InferenceServerException) as failed:
+            triton.infer("generate", request)
+        killer.join()
+        assert failed.value.status() == "StatusCode.UNAVAILABLE"
+        assert time.monotonic() - started < 10
+        assert server.wait() == 128 + signal.SIGKILL
+        log = server.log
+    assert gone(processes)
+    assert log.exists(), "the log of a server that died must stay"
+    shutil.rmtree(log.parent)
+
+
+def test_a_launcher_that_is_killed_takes_its_server_along(repository, tmp_path):
+    script = (
+        "import sys, time; from packshot_serving.launcher import TritonServer\n"
+        "server = TritonServer(sys.argv[1]).start(); print(server.pid, flush=True); time.sleep(1000)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(repository)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as launcher:
+        supervisor = int(launcher.stdout.readline())
+        processes = [supervisor, *descendants(supervisor)]
+        launcher.kill()
+    assert gone(processes)
+
+
+def test_a_broken_model_is_named(repository, tmp_path):
+    """The hash is right, so the manifest vouches for it; ONNX Runtime does not."""
+    broken = copy(repository, tmp_path)
+    artifact = "vae_decoder/1/model.onnx"
+    (broken / artifact).write_bytes(b"not a graph")
+    manifest = Manifest.read(broken)
+    hashes = {**manifest.artifacts, artifact: sha256(broken / artifact)}
+    Manifest(manifest.family, manifest.checkpoints, hashes, manifest.exporters).write(broken)
+    server = TritonServer(broken)
+    with pytest.raises(ServerStartError, match=r"vae_decoder.*; log: ") as failed:
+        server.start()
+    assert "\n" not in str(failed.value)
+    assert server.log.exists()
+    shutil.rmtree(server.log.parent)
+
+
+def test_a_relocated_repository_serves(repository, tmp_path):
+    moved = copy(repository, tmp_path)
+    with TritonServer(moved) as server:
+        answer = Triton(server.grpc_address).infer("generate", arrays(make_generation(Parameters(1))))
+    assert answer["generated_image"].shape == (64, 96, 3)

@@ -1,0 +1,156 @@
+"""How the server treats callers: together, wrong ones, and too many."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from packshot.parameters import Parameters
+from tests.integration.generations import arrays, make_generation, text
+
+SIZES = [(64, 64), (96, 64), (72, 104)]
+
+
+def test_ten_different_requests_at_once_are_each_as_if_alone(tiny):
+    """Steps, seeds, sizes, schedulers and guidance differ; the neighbours must not show."""
+    requests = [
+        arrays(
+            make_generation(
+                Parameters(
+                    num_inference_steps=3 + 2 * i,
+                    guidance_scale=(1.0, 4.0, 7.5)[i % 3],
+                    scheduler=("dpmpp_2m", "ddim", "euler")[i % 3],
+                ),
+                *SIZES[i % len(SIZES)],
+                seed=i,
+            )
+        )
+        for i in range(10)
+    ]
+    alone = [tiny.triton.infer("generate", request)["generated_image"] for request in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        together = list(pool.map(lambda request: tiny.triton.infer("generate", request), requests))
+    for one, crowd in zip(alone, together, strict=True):
+        assert np.abs(one.astype(int) - crowd["generated_image"]).max() <= 1
+    assert len({picture.tobytes() for picture in alone}) == len(alone)
+
+
+def test_what_is_left_out_has_its_default(tiny):
+    """Any KServe client may send the bare minimum."""
+    full = arrays(make_generation(Parameters()))
+    bare = {name: full[name] for name in ("prompt", "image", "mask_image", "control_image")}
+    answer = tiny.triton.infer("generate", bare)
+    explicit = {name: array for name, array in full.items() if name != "latents"}
+    explicit |= {"negative_prompt": text(""), "seed": np.array([0], np.int64)}
+    same = tiny.triton.infer("generate", explicit)
+    assert np.array_equal(answer["generated_image"], same["generated_image"])
+
+
+def test_the_seed_decides_the_noise(tiny):
+    request = arrays(make_generation(Parameters(2)))
+    del request["latents"]
+    first, again, other = (
+        tiny.triton.infer("generate", {**request, "seed": np.array([seed], np.int64)})["generated_image"]
+        for seed in (2**40, 2**40, 2**40 + 1)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_long_prompt_is_cut_and_counted(tiny):
+    request = arrays(make_generation(Parameters(1)))
+    assert tiny.triton.infer("generate", request)["num_truncated_tokens"].tolist() == [0, 0]
+    request["prompt"] = text("cup " * 200)
+    assert tiny.triton.infer("generate", request)["num_truncated_tokens"][0] > 100
+
+
+WRONG = {
+    "dtype": ({"image": np.zeros((64, 96, 3), np.float32)}, "expects 'UINT8'"),
+    "rank": ({"image": np.zeros((64, 96), np.uint8)}, "unexpected shape for input 'image'"),
+    "mask of another size": ({"mask_image": np.zeros((64, 64), np.uint8)}, "generate.mask_image: got uint8[64,64], expected uint8[64,96] like image"),
+    "control image of another size": ({"control_image": np.zeros((1, 64, 64), np.uint8)}, "generate.control_image: got uint8[1,64,64]"),
+    "empty mask": ({"mask_image": np.zeros((64, 96), np.uint8)}, "generate.mask_image: got nothing to repaint"),
+    "full mask": ({"mask_image": np.full((64, 96), 255, np.uint8)}, "generate.mask_image: got no product to keep"),
+    "no steps": ({"num_inference_steps": np.array([0], np.int32)}, "num_inference_steps: got 0, expected an integer from 1 to 200"),
+    "too many steps": ({"num_inference_steps": np.array([10_000], np.int32)}, "num_inference_steps: got 10000"),
+    "NaN guidance": ({"guidance_scale": np.array([np.nan], np.float32)}, "guidance_scale: got nan"),
+    "unknown scheduler": ({"scheduler": text("plms")}, "scheduler: got 'plms', expected one of"),
+    "NaN latents": ({"latents": np.full((4, 8, 12), np.nan, np.float32)}, "generate.latents: got NaN or infinity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_request_is_refused_before_any_work(tiny, changes, message):
+    before = {model: tiny.triton.executions(model) for model in ("vae_encoder", "text_encoder", "denoiser")}
+    with pytest.raises(InferenceServerException) as refused:
+        tiny.triton.infer("generate", {**arrays(make_generation(Parameters(1))), **changes})
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert message in refused.value.message()
+    assert "Traceback" not in refused.value.message()
+    assert {model: tiny.triton.executions(model) for model in before} == before
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 64), (56, 64), (64, 1032)])
+def test_an_illegal_canvas_is_refused(tiny, width, height):
+    canvas = make_generation(Parameters(1), width, height)
+    request = arrays(replace(canvas, latents=np.zeros((4, 8, 8), np.float32)))
+    with pytest.raises(
+        InferenceServerException, match=f"got {width}x{height}, expected sides from 64 to 1024"
+    ):
+        tiny.triton.infer("generate", request)
+
+
+def test_a_wrong_prompt_for_sam_is_refused_before_the_encoder(tiny):
+    side = tiny.family.dims["S"]
+    before = tiny.triton.executions("sam_encoder")
+    with pytest.raises(InferenceServerException, match="expected points inside") as refused:
+        tiny.triton.infer(
+            "segment",
+            {
+                "image": np.full((side, side, 3), 123, np.uint8),
+                "reshaped_input_size": np.array([side // 2, side], np.int64),
+                "point_coords": np.array([[side / 2, side - 1], [0, 0]], np.float32),
+                "point_labels": np.array([1, -1], np.int64),
+            },
+        )
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert tiny.triton.executions("sam_encoder") == before
+
+
+def test_the_denoiser_refuses_what_its_own_callers_get_wrong(tiny):
+    """It can be called without ``generate`` in front of it."""
+    dims = tiny.family.dims
+    request = {
+        "prompt_embeds": np.zeros((dims["T"], dims["D"]), np.float32),
+        "negative_prompt_embeds": np.zeros((dims["T"], dims["D"]), np.float32),
+        "masked_image_latents": np.zeros((4, 8, 8), np.float32),
+        "mask_latents": np.zeros((1, 8, 12), np.float32),
+        "control_image": np.zeros((1, 64, 64), np.uint8),
+    }
+    with pytest.raises(InferenceServerException, match="mask_latents: got") as refused:
+        tiny.triton.infer("denoiser", request)
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_more_callers_than_the_queue_holds(tiny):
+    """Every caller gets the right picture, or UNAVAILABLE; nobody is lost."""
+    request = arrays(make_generation(Parameters(4)))
+    alone = tiny.triton.infer("generate", request)["generated_image"]
+
+    def call(_: int) -> np.ndarray | str | None:
+        try:
+            return tiny.triton.infer("generate", request)["generated_image"]
+        except InferenceServerException as error:
+            return error.status()
+
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(call, range(150)))
+    pictures = [answer for answer in answers if isinstance(answer, np.ndarray)]
+    assert {answer for answer in answers if isinstance(answer, str)} <= {"StatusCode.UNAVAILABLE"}
+    assert len(pictures) >= 64
+    for picture in pictures:
+        assert np.abs(picture.astype(int) - alone).max() <= 1
