@@ -23,29 +23,23 @@ def serve(
     from packshot.errors import InternalError
     from packshot_serving.launcher import TritonServer
 
-    asked_to_stop = False
-
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked_to_stop
-        asked_to_stop = True
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     server = TritonServer(
         repository, grpc_port=grpc_port, http_port=http_port, metrics_port=metrics_port, bind=bind
     )
     typer.echo(f"packshot: starting tritonserver on {server.repository}", err=True)
-    try:
-        with server:
-            typer.echo(
-                f"packshot: ready. gRPC {server.grpc_address}, HTTP {server.http_address}, "
-                f"metrics {server.metrics_address}, log {server.log}",
-                err=True,
-            )
+    with server:
+        typer.echo(
+            f"packshot: ready. gRPC {server.grpc_address}, HTTP {server.http_address}, "
+            f"metrics {server.metrics_address}, log {server.log}",
+            err=True,
+        )
+        try:
             status = server.wait()
-            raise InternalError(f"tritonserver ended by itself with status {status}; log: {server.log}")
-    except KeyboardInterrupt:
-        if not asked_to_stop:
-            raise
-        typer.echo("packshot: stopped", err=True)
+        except KeyboardInterrupt:
+            typer.echo("packshot: answering what is running, then stopping", err=True)
+            return
+        raise InternalError(f"tritonserver ended by itself with status {status}; log: {server.log}")

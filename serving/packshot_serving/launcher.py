@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -102,7 +103,7 @@ class TritonServer:
             self._wait_until_ready()
         except BaseException as error:
             # A server that never started has no log worth keeping; one that failed has.
-            self._end_process()
+            self._end_process(drain=False)
             if not (isinstance(error, ServerStartError) and self.log.exists()):
                 self._remove_runtime()
             raise
@@ -112,10 +113,14 @@ class TritonServer:
         """Block until the server ends by itself; its exit status."""
         return self._running.wait()
 
-    def stop(self) -> None:
-        """Ask the server to finish its requests and end; returns when it has gone."""
+    def stop(self, *, drain: bool = True) -> None:
+        """End the server; returns when it has gone.
+
+        Args:
+            drain: let it answer what is running first, for up to 30 seconds; otherwise it is killed.
+        """
         failed = self._process is not None and self._process.poll() not in (None, 0)
-        self._end_process()
+        self._end_process(drain)
         if not failed:
             self._remove_runtime()
 
@@ -125,7 +130,8 @@ class TritonServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        # With an exception on its way nobody is left to read the answers.
+        self.stop(drain=error is None)
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -187,15 +193,20 @@ class TritonServer:
         reason = _reason(self.log.read_text(errors="replace"))
         return ServerStartError(f"{reason or what}; log: {self.log}")
 
-    def _end_process(self) -> None:
+    def _end_process(self, drain: bool) -> None:
         process = self._process
         if process is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
-        # The supervisor kills what does not stop in time, so this wait ends.
-        process.wait()
-        self._process = None
+        try:
+            process.send_signal(signal.SIGTERM if drain else signal.SIGQUIT)
+            # The supervisor kills what does not stop in time, so this wait ends.
+            process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGQUIT)
+            raise
+        finally:
+            process.communicate()
+            self._process = None
 
     def _remove_runtime(self) -> None:
         if self._runtime is not None:

@@ -3,7 +3,9 @@
 tritonserver starts a process for every Python model and keeps shared memory with each. Killed
 hard, it leaves both. This process stands between the launcher and the server and sees to the end:
 
-- SIGTERM or SIGINT, or the launcher gone (its end of stdin closed): the server is asked to stop.
+- SIGTERM or SIGINT, or the launcher gone (its end of stdin closed): the server is asked to stop,
+  and Triton answers what is running first.
+- SIGQUIT: the server is killed; nobody waits for its answers.
 - The server gone, however: what is left of its process group is killed and reaped, and its shared
   memory is removed.
 
@@ -43,6 +45,7 @@ def main() -> int:
         preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
     )
     threading.Thread(target=_watch_launcher, args=(stop,), daemon=True).start()
+    signal.signal(signal.SIGQUIT, lambda *_: server.kill())
     threading.Thread(target=_stop_when_asked, args=(server, stop), daemon=True).start()
     try:
         return _wait(server)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.families import exported
 
 from packshot.family import Manifest
 from packshot_serving.launcher import TritonServer
+from tests.families import exported
 from tests.integration.triton import Triton
 
 #: Both topologies: linear projections, v-prediction and wide prompts; 1×1 convolutions and epsilon.

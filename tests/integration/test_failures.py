@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.families import exported
 from tritonclient.utils import InferenceServerException
 
 from packshot.errors import ServerStartError
 from packshot.family import Manifest, sha256
 from packshot.parameters import Parameters
 from packshot_serving.launcher import TritonServer
+from tests.families import exported
 from tests.integration.generations import arrays, make_generation
 from tests.integration.triton import Triton
 

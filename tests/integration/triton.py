@@ -36,5 +36,4 @@ class Triton:
 
     def executions(self, model: str) -> int:
         """How many requests a model worked on itself; answers from the response cache do not count."""
-        statistics = self.client.get_inference_statistics(model).model_stats[0]
-        return statistics.inference_count - statistics.inference_stats.cache_hit.count
+        return self.client.get_inference_statistics(model).model_stats[0].inference_count

@@ -95,3 +95,10 @@ def test_a_killed_server_leaves_neither_processes_nor_shared_memory(supervise):
     os.kill(server.pid("server"), signal.SIGKILL)
     assert server.process.wait(timeout=10) == 128 + signal.SIGKILL
     server.assert_nothing_left()
+
+
+def test_sigquit_kills_a_server_that_would_take_its_time(supervise):
+    server = supervise("trap '' TERM; while :; do sleep 0.05; done")
+    server.process.send_signal(signal.SIGQUIT)
+    assert server.process.wait(timeout=10) == 128 + signal.SIGKILL
+    server.assert_nothing_left()

@@ -17,6 +17,7 @@ from packshot.family import Family
 
 log = logging.getLogger("packshot")
 
+
 class Adapter:
     """What every Python model of packshot shares: its family, and answers by the contract."""
 

@@ -1,0 +1,5 @@
+"""``python -m packshot``."""
+
+from packshot.cli import main
+
+main()

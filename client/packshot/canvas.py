@@ -1,0 +1,223 @@
+"""Products on a canvas: where they stand, and what the generation is told about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from packshot.arrays import check_uint8, frozen
+from packshot.contract import MASK_THRESHOLD
+from packshot.cutout import Cutout, bounding_box
+from packshot.errors import expected
+
+#: The canvas around the products: mid-grey, 0 in the [−1, 1] of the VAE.
+GREY = 127
+#: A product smaller than this on the canvas cannot be told from dirt.
+MIN_PRODUCT_PX = 4
+MAX_CANVAS_SIDE_PX = 16_384
+MAX_SCALE = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a product stands on a canvas.
+
+    Attributes:
+        cutout: the product.
+        x: centre of the product in fractions of the canvas' width, 0 left, 1 right. The product is
+            the bounding box of the cut-out's visible pixels, not its photo.
+        y: the same of the canvas' height, 0 top, 1 bottom.
+        scale: size of the product relative to the largest that fits: at 1 its bounding box, before
+            rotation, touches two sides of the canvas; at 0.5 it is half as large. None keeps the
+            photo's own pixels, one to one.
+        rotation_degree: counter-clockwise around the product's centre.
+
+    A placement that needs no resampling (``scale`` None or just 1:1, rotation a multiple of 90) is
+    moved to whole pixels and copied bit for bit.
+
+    Raises:
+        InvalidArgument: a number is out of its range.
+    """
+
+    cutout: Cutout
+    x: float = 0.5
+    y: float = 0.6
+    scale: float | None = 0.5
+    rotation_degree: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.cutout, Cutout):
+            raise expected("placement.cutout", type(self.cutout).__name__, "a Cutout")
+        _check_number("placement.x", self.x, -1, 2)
+        _check_number("placement.y", self.y, -1, 2)
+        _check_number("placement.rotation_degree", self.rotation_degree, -360, 360)
+        if self.scale is not None:
+            _check_number("placement.scale", self.scale, 0, MAX_SCALE)
+            if self.scale == 0:
+                raise expected("placement.scale", repr(self.scale), f"a number above 0, up to {MAX_SCALE:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """Products on a canvas, as the generation and the pasting need them.
+
+    Attributes:
+        image: uint8 [H, W, 3], the products on grey.
+        mask_image: uint8 [H, W], 255 where the scene is to be painted, 0 where a product is.
+        alpha: uint8 [H, W], how much of each pixel is product.
+        foreground: uint8 [H, W, 3], the products' own colours, unmixed; 0 where alpha is 0.
+    """
+
+    image: np.ndarray
+    mask_image: np.ndarray
+    alpha: np.ndarray
+    foreground: np.ndarray
+
+    def __post_init__(self) -> None:
+        image = check_uint8("composition.image", self.image, "H", "W", 3)
+        check_uint8("composition.mask_image", self.mask_image, *image.shape[:2])
+        check_uint8("composition.alpha", self.alpha, *image.shape[:2])
+        check_uint8("composition.foreground", self.foreground, *image.shape)
+        repaint = self.mask_image >= MASK_THRESHOLD
+        if not repaint.any():
+            raise expected("mask_image", "products that cover the whole canvas", "some canvas to paint")
+        if repaint.all():
+            raise expected("mask_image", "an empty canvas", "a product on it")
+        for name in ("image", "mask_image", "alpha", "foreground"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the canvas in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+def compose(placements: Placement | Sequence[Placement], canvas: tuple[int, int]) -> Composition:
+    """Put products on a canvas.
+
+    Args:
+        placements: one or several, from back to front.
+        canvas: width and height in pixels.
+
+    Returns:
+        The composition. Colours at a product's soft rim are not mixed with the grey around it, so
+        nothing grey can show once the product is pasted back.
+
+    Raises:
+        InvalidArgument: no placement, a product wholly outside the canvas or too small on it, or no
+            canvas left to paint.
+    """
+    placed = [placements] if isinstance(placements, Placement) else list(placements)
+    if not placed or not all(isinstance(placement, Placement) for placement in placed):
+        raise expected("placements", repr(placements) if placed else "none", "at least one Placement")
+    width, height = _check_canvas(canvas)
+    # Premultiplied: colours in 0 to 255 times alpha, alpha in 0 to 1.
+    layer = np.zeros((height, width, 4), np.float32)
+    for index, placement in enumerate(placed):
+        product = _place(placement, width, height, f"placements[{index}]")
+        layer = product + layer * (1 - product[..., 3:])
+    alpha = np.rint(layer[..., 3] * 255).astype(np.uint8)
+    colours = layer[..., :3] / np.maximum(layer[..., 3:], 1e-6)
+    visible = alpha[..., None] > 0
+    foreground = np.where(visible, np.rint(np.clip(colours, 0, 255)), 0).astype(np.uint8)
+    return Composition(
+        image=np.where(visible, foreground, np.uint8(GREY)),
+        mask_image=np.where(alpha < MASK_THRESHOLD, np.uint8(255), np.uint8(0)),
+        alpha=alpha,
+        foreground=foreground,
+    )
+
+
+def _place(placement: Placement, width: int, height: int, what: str) -> np.ndarray:
+    """The product alone on the canvas: float32 [height, width, 4], premultiplied."""
+    product = _premultiplied(placement.cutout)
+    rows, columns = product.shape[:2]
+    factor = 1.0 if placement.scale is None else placement.scale * min(width / columns, height / rows)
+    if min(columns, rows) * factor < MIN_PRODUCT_PX:
+        got = f"a product of {columns * factor:.1f}x{rows * factor:.1f} pixels"
+        raise expected(what, got, f"at least {MIN_PRODUCT_PX} pixels each way")
+    quarters, rest = divmod(placement.rotation_degree, 90)
+    centre = (placement.x * width, placement.y * height)
+    if rest == 0:
+        # Quarter turns move pixels without mixing them.
+        product = _resized(np.rot90(product, int(quarters)), factor)
+        layer = _pasted(product, centre, width, height)
+    else:
+        layer = _rotated(product, factor, placement.rotation_degree, centre, width, height)
+    if not layer[..., 3].any():
+        raise expected(what, "a product wholly outside the canvas", "some of it on the canvas")
+    return layer
+
+
+def _premultiplied(cutout: Cutout) -> np.ndarray:
+    x0, y0, x1, y1 = bounding_box(cutout.mask)
+    alpha = cutout.alpha[y0:y1, x0:x1, None].astype(np.float32) / 255
+    return np.concatenate([cutout.image[y0:y1, x0:x1] * alpha, alpha], axis=2)
+
+
+def _resized(product: np.ndarray, factor: float) -> np.ndarray:
+    if factor == 1:
+        return product
+    rows, columns = (max(1, round(side * factor)) for side in product.shape[:2])
+    if (rows, columns) == product.shape[:2]:
+        return product
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return _legal(cv2.resize(product, (columns, rows), interpolation=how))
+
+
+def _pasted(product: np.ndarray, centre: tuple[float, float], width: int, height: int) -> np.ndarray:
+    """At whole pixels, cut off at the canvas' border."""
+    rows, columns = product.shape[:2]
+    left, top = math.floor(centre[0] - columns / 2 + 0.5), math.floor(centre[1] - rows / 2 + 0.5)
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + columns, width), min(top + rows, height)
+    layer = np.zeros((height, width, 4), np.float32)
+    if x0 < x1 and y0 < y1:
+        layer[y0:y1, x0:x1] = product[y0 - top : y1 - top, x0 - left : x1 - left]
+    return layer
+
+
+def _rotated(
+    product: np.ndarray, factor: float, degree: float, centre: tuple[float, float], width: int, height: int
+) -> np.ndarray:
+    # Interpolating alone would skip pixels when shrinking, so shrink by area first.
+    if factor < 1:
+        product, factor = _resized(product, factor), 1.0
+    rows, columns = product.shape[:2]
+    # Continuous coordinates have pixel centres at .5, OpenCV's at whole numbers.
+    middle = ((columns - 1) / 2, (rows - 1) / 2)
+    matrix = cv2.getRotationMatrix2D(middle, degree, factor)
+    matrix[:, 2] += (centre[0] - 0.5 - middle[0], centre[1] - 0.5 - middle[1])
+    return _legal(cv2.warpAffine(product, matrix, (width, height), flags=cv2.INTER_CUBIC))
+
+
+def _legal(premultiplied: np.ndarray) -> np.ndarray:
+    """Cubic interpolation overshoots; bring alpha to 0…1 without changing the colour it weighs."""
+    overshot = premultiplied[..., 3:]
+    alpha = np.clip(overshot, 0, 1)
+    colours = np.clip(premultiplied[..., :3] / np.maximum(overshot, 1e-6), 0, 255)
+    return np.concatenate([colours * alpha, alpha], axis=2)
+
+
+def _check_canvas(canvas: tuple[int, int]) -> tuple[int, int]:
+    form = f"width and height, whole numbers from 1 to {MAX_CANVAS_SIDE_PX}"
+    if not isinstance(canvas, tuple | list) or len(canvas) != 2:
+        raise expected("canvas", repr(canvas), form)
+    for side in canvas:
+        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_CANVAS_SIDE_PX:
+            raise expected("canvas", repr(canvas), form)
+    return canvas[0], canvas[1]
+
+
+def _check_number(what: str, value: object, low: float, high: float) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
+        raise expected(what, repr(value), f"a number from {low:g} to {high:g}")

@@ -1,0 +1,158 @@
+"""``packshot shoot``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from packshot.canvas import Placement
+from packshot.cli import connection
+from packshot.cli.arguments import (
+    BackgroundOptions,
+    BoxOptions,
+    PointOptions,
+    SamArguments,
+    canvas_size,
+    check_prompt,
+    placement_fields,
+    prompt_arguments,
+)
+from packshot.cli.reporting import AsJson, Report
+from packshot.cutout import Cutout
+from packshot.errors import expected
+from packshot.parameters import SCHEDULERS, Parameters
+from packshot.photo import Photo, load_photo
+from packshot.shot import Shot
+from packshot.sync import Studio
+
+_DEFAULTS = Parameters().as_dict()
+
+
+def shoot(
+    photos: Annotated[
+        list[Path],
+        typer.Argument(metavar="PHOTO_OR_CUTOUT", help="Cut-outs (images with transparency), or one photo."),
+    ],
+    prompt: Annotated[str, typer.Option("--prompt", help="The scene to paint.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", metavar="DIR", help="Where to write <name>-<seed>.png; existing ones are replaced."
+        ),
+    ],
+    negative_prompt: Annotated[str, typer.Option(help="What the scene should not show.")] = "",
+    point: PointOptions = None,
+    background_point: BackgroundOptions = None,
+    box: BoxOptions = None,
+    canvas: Annotated[str, typer.Option(metavar="WxH", help="Size of the pictures in pixels.")] = "512x512",
+    place: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE,...",
+            help="Where a product stands, one for each file, from back to front: x and y of its centre "
+            "in fractions of the canvas, scale relative to the largest that fits (or native: the "
+            "photo's own pixels), rotation_degree. Default: x=.5,y=.6,scale=.5,rotation_degree=0.",
+        ),
+    ] = None,
+    num_images: Annotated[int, typer.Option(help="How many pictures; each has the next seed.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first picture; random if left out.")] = None,
+    num_inference_steps: Annotated[int, typer.Option(help="Denoising steps, 1 to 200.")] = _DEFAULTS[
+        "num_inference_steps"
+    ],
+    guidance_scale: Annotated[float, typer.Option(help="Weight of the prompt, 0 to 50.")] = _DEFAULTS[
+        "guidance_scale"
+    ],
+    controlnet_conditioning_scale: Annotated[
+        float, typer.Option(help="Weight of the product's edges, 0 to 4.")
+    ] = _DEFAULTS["controlnet_conditioning_scale"],
+    control_guidance_start: Annotated[
+        float, typer.Option(help="Share of the steps after which the edges count, 0 to 1.")
+    ] = _DEFAULTS["control_guidance_start"],
+    control_guidance_end: Annotated[
+        float, typer.Option(help="Share of the steps after which they no longer do.")
+    ] = _DEFAULTS["control_guidance_end"],
+    scheduler: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULERS)}.")] = _DEFAULTS["scheduler"],
+    server: connection.Server = None,
+    repository: connection.Repository = connection.DEFAULT_REPOSITORY,
+    timeout_s: connection.TimeoutS = connection.DEFAULT_TIMEOUT_S,
+    as_json: AsJson = False,
+) -> None:
+    """Paint a scene around products; the products stay as they were photographed."""
+    parameters = Parameters(
+        num_inference_steps,
+        guidance_scale,
+        controlnet_conditioning_scale,
+        control_guidance_start,
+        control_guidance_end,
+        scheduler,
+    )
+    size = canvas_size(canvas)
+    sam_prompt = prompt_arguments(point, background_point, box)
+    loaded = [load_photo(photo) for photo in photos]
+    _check_prompted(photos, loaded, sam_prompt)
+    places = [placement_fields(text) for text in _places(place, len(photos))]
+    report = Report(as_json)
+    with connection.Connection(server, repository, timeout_s).open(report) as studio:
+        cutouts = _cut_out(studio, loaded, sam_prompt, report)
+        placements = [Placement(cutout, **fields) for cutout, fields in zip(cutouts, places, strict=True)]
+        began = time.perf_counter()
+        with report.pictures(num_images) as show:
+            shots = studio.shoot(
+                placements, size, prompt, negative_prompt, num_images=num_images, seed=seed,
+                progress=lambda done, _total, _shot: show(done), **parameters.as_dict(),
+            )  # fmt: skip
+        report.timings_s["shoot"] = time.perf_counter() - began
+    _save(shots, output, photos[0].stem, report)
+
+
+def _check_prompted(photos: list[Path], loaded: list[Photo], prompt: SamArguments) -> None:
+    """A point or box must be meant for one photo, and every photo needs one."""
+    prompted = any(prompt.values())
+    need = {path: photo for path, photo in zip(photos, loaded, strict=True) if not photo.has_transparency}
+    names = ", ".join(map(str, need))
+    if len(need) > 1:
+        got = f"{len(need)} photos without transparency ({names})"
+        raise expected("PHOTO_OR_CUTOUT", got, "at most one; cut the others out with `packshot cutout`")
+    if need and not prompted:
+        raise expected(
+            names, "a photo without transparency", "a --point or --box on its product, or a cut-out"
+        )
+    if prompted and not need:
+        raise expected("--point or --box", "only cut-outs to apply them to", "one photo")
+    for photo in need.values():
+        check_prompt(photo, prompt)
+
+
+def _places(place: list[str] | None, count: int) -> list[str]:
+    if not place and count == 1:
+        return [""]
+    if len(place or []) != count:
+        raise expected("--place", f"{len(place or [])} for {count} files", "one for each file")
+    return list(place or [])
+
+
+def _cut_out(studio: Studio, loaded: list[Photo], prompt: SamArguments, report: Report) -> list[Cutout]:
+    cutouts = []
+    for photo in loaded:
+        if photo.has_transparency:
+            cutouts.append(Cutout.from_photo(photo))
+            continue
+        began = time.perf_counter()
+        with report.stage("cutting out"):
+            cutouts.append(studio.cut_out(photo, **prompt))
+        report.timings_s["cut_out"] = time.perf_counter() - began
+    return cutouts
+
+
+def _save(shots: list[Shot], output: Path, stem: str, report: Report) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    paths, documents = [], []
+    for shot in shots:
+        paths.append(output / f"{stem}-{shot.seed}.png")
+        shot.save(paths[-1])
+        timings_s = {stage: round(seconds, 4) for stage, seconds in shot.timings_s.items()}
+        documents.append({"path": str(paths[-1]), **shot.made_by(), "timings_s": timings_s})
+    report.finish(paths, {"shots": documents})

@@ -1,0 +1,59 @@
+"""PNG files that carry how they were made.
+
+What made the picture stands in one iTXt chunk with the key ``packshot``: a JSON object in UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from packshot.errors import expected
+
+TEXT_KEY = "packshot"
+
+
+def save_png(path: str | os.PathLike[str], pixels: np.ndarray, made_by: Mapping[str, Any]) -> None:
+    """Write a PNG; an existing file is replaced, at once or not at all.
+
+    Args:
+        path: ends in ``.png``.
+        pixels: uint8 [H, W, 3] or [H, W, 4].
+        made_by: plain JSON values.
+
+    Raises:
+        InvalidArgument: another suffix, or the file cannot be written there.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise expected("output", str(path), "a name that ends in .png")
+    info = PngInfo()
+    info.add_itxt(TEXT_KEY, json.dumps(made_by, ensure_ascii=False, allow_nan=False))
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        Image.fromarray(pixels).save(partial, format="PNG", pnginfo=info)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise expected("output", f"{path} ({error.strerror or error})", "a place to write to") from None
+
+
+def read_made_by(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What made a PNG that packshot wrote; empty for any other image.
+
+    Raises:
+        InvalidArgument: the file is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            text = image.info.get(TEXT_KEY)
+    except OSError as error:
+        raise expected("png", f"{os.fspath(path)} ({error})", "an image file") from None
+    return json.loads(text) if isinstance(text, str) else {}

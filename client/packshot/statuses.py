@@ -1,0 +1,65 @@
+"""gRPC statuses as packshot's errors."""
+
+from __future__ import annotations
+
+import re
+
+from packshot.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidArgument,
+    PackshotError,
+    RepositoryError,
+    Unavailable,
+)
+
+#: Status name → error. CANCELLED comes from a server that stops: our own cancellations never get here.
+ERRORS: dict[str, type[PackshotError]] = {
+    "INVALID_ARGUMENT": InvalidArgument,
+    "UNAVAILABLE": Unavailable,
+    "CANCELLED": Unavailable,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "NOT_FOUND": RepositoryError,
+    "FAILED_PRECONDITION": RepositoryError,
+    "UNIMPLEMENTED": RepositoryError,
+}
+
+#: What Triton puts before a model's own message: request id, ensemble, and "Failed to process …".
+_PREFIXES = (
+    r"\[request id: [^\]]*\]\s*",
+    r"in ensemble '[^']*',\s*",
+    r"Failed to process the request\(s\) for model instance '[^']*', message:\s*",
+    r"(?:TritonModelException|PackshotError|InvalidArgument|Unavailable|DeadlineExceeded|InternalError):\s*",
+)
+_PREFIX = re.compile("|".join(_PREFIXES))
+
+
+def translate(status: str | None, message: str, server: str) -> PackshotError:
+    """The error a gRPC status stands for.
+
+    The caller's mistakes are told in the server's words alone; everything else names the server.
+
+    Args:
+        status: as tritonclient tells it, ``StatusCode.UNAVAILABLE``.
+        message: the server's, or gRPC's own if there was no answer.
+        server: ``host:port``.
+    """
+    kind = ERRORS.get((status or "").rpartition(".")[2], InternalError)
+    text = plain(message)
+    if kind is InvalidArgument:
+        return InvalidArgument(text)
+    if kind is Unavailable and re.search("failed to connect|connection refused", text, re.IGNORECASE):
+        text = "no server answers there"
+    elif kind is Unavailable and re.search("socket closed|connection reset|recvmsg", text, re.IGNORECASE):
+        text = "the server went away during the call"
+    elif kind is InternalError:
+        text = f"{text or 'failed without a message'}; the server's log says more"
+    return kind(f"{server}: {text}")
+
+
+def plain(message: str) -> str:
+    """A model's own message, without what Triton puts before it; one line."""
+    text = " ".join(message.split())
+    while match := _PREFIX.match(text):
+        text = text[match.end() :]
+    return text

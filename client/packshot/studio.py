@@ -1,0 +1,287 @@
+"""The asyncio client: photo → cut-out, cut-outs and a prompt → product shots."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, TypeVar, Unpack
+
+import numpy as np
+
+from packshot.canvas import Composition, Placement, compose
+from packshot.cutout import Cutout
+from packshot.edges import canny
+from packshot.errors import expected
+from packshot.family import Family
+from packshot.generation import check_text, first_seed, parameter_arrays, text, warn_truncated
+from packshot.masks import best_cutout
+from packshot.options import Options
+from packshot.parameters import Parameters, check_seed
+from packshot.paste import paste_back
+from packshot.photo import PhotoSource, load_photo
+from packshot.prompts import Boxes, Labels, Letterbox, Points, SamPrompt, sam_prompts
+from packshot.shot import ParameterFields, Shot
+from packshot.transport import Transport
+
+Progress = Callable[[int, int, Shot], None]
+Result = TypeVar("Result")
+
+
+class AsyncStudio:
+    """A client of one packshot server, for asyncio.
+
+    Args:
+        server: ``host:port`` of the server's gRPC service.
+        options: time limits, retries, concurrency.
+
+    Example:
+        >>> async with AsyncStudio("localhost:8001") as studio:
+        ...     cup = await studio.cut_out("cup.jpg", boxes=[(74, 14, 484, 390)])
+        ...     shots = await studio.shoot(Placement(cup), (512, 512), "a cup on a beach")
+    """
+
+    def __init__(self, server: str, options: Options = Options()) -> None:  # noqa: B008 (frozen)
+        self._transport = Transport(server, options)
+        self._options = options
+
+    async def __aenter__(self) -> AsyncStudio:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._transport.close()
+
+    async def family(self) -> Family:
+        """What the server's checkpoints fix: legal canvas sizes, number of ControlNets, …"""
+        return await self._transport.family()
+
+    async def cut_out(
+        self,
+        photo: PhotoSource,
+        points: Points | None = None,
+        labels: Labels | None = None,
+        boxes: Boxes | None = None,
+    ) -> Cutout:
+        """Cut a product out of a photo.
+
+        Several boxes are the parts of one product: each is a prompt of its own (with the points
+        inside it, and those outside every box), and the masks are united. The server keeps a photo's
+        embedding, so further prompts on the same photo are quick.
+
+        Args:
+            photo: see :func:`packshot.load_photo`.
+            points: [N, 2], x, y in pixels of the upright photo.
+            labels: [N], 1 on the product, 0 on the background; all 1 if left out.
+            boxes: [M, 4], x0, y0, x1, y1 in pixels of the upright photo.
+
+        Returns:
+            The mask with the best predicted IoU; the others are its ``alternatives``. Masks without
+            a single pixel are left out.
+
+        Raises:
+            InvalidArgument: the photo or the prompt is wrong, or SAM finds nothing there.
+            Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`.
+        """
+        loaded = await asyncio.to_thread(load_photo, photo)
+        letterbox = Letterbox(*loaded.size, side=(await self.family()).dims["S"])
+        prompts = sam_prompts(letterbox, points, labels, boxes)
+        square = await asyncio.to_thread(letterbox.fit, loaded.image)
+        size = np.array(letterbox.reshaped_input_size, np.int64)
+        answers = [await self.segment(square, size, prompts[0])]
+        # The first answer leaves the embedding in the server's cache, where the others find it.
+        answers += await self._gathered([self.segment(square, size, prompt) for prompt in prompts[1:]])
+        return await asyncio.to_thread(best_cutout, loaded, letterbox, answers)
+
+    async def segment(
+        self, image: np.ndarray, reshaped_input_size: np.ndarray, prompt: SamPrompt
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ask SAM itself.
+
+        Args:
+            image: uint8 [S, S, 3], the photo letterboxed.
+            reshaped_input_size: int64 [2], height and width of the photo in the square.
+            prompt: points in pixels of the square.
+
+        Returns:
+            low_res_masks float32 [3, 4s, 4s] (logits) and iou_predictions float32 [3].
+        """
+        arrays = {
+            "image": image,
+            "reshaped_input_size": reshaped_input_size,
+            "point_coords": prompt.point_coords,
+            "point_labels": prompt.point_labels,
+        }
+        answer = await self._transport.infer("segment", arrays)
+        return answer["low_res_masks"], answer["iou_predictions"]
+
+    async def shoot(
+        self,
+        placements: Placement | Sequence[Placement] | Composition,
+        canvas: tuple[int, int],
+        prompt: str,
+        negative_prompt: str = "",
+        *,
+        num_images: int = 1,
+        seed: int | None = None,
+        control_image: np.ndarray | None = None,
+        progress: Progress | None = None,
+        **parameters: Unpack[ParameterFields],
+    ) -> list[Shot]:
+        """Paint a scene around products.
+
+        Args:
+            placements: the products from back to front, or a ready composition.
+            canvas: width and height in pixels; :meth:`family` tells which are legal.
+            prompt: the scene.
+            negative_prompt: what it should not show.
+            num_images: how many pictures; picture i has the seed ``seed + i``.
+            seed: 0 to 2^63 − 1; drawn at random if left out, and told in the answer.
+            control_image: uint8 [H, W] or [K, H, W], instead of the composition's Canny edges.
+            progress: called with (pictures done, pictures in all, the shot) after each picture.
+            **parameters: fields of :class:`packshot.Parameters`.
+
+        Returns:
+            The shots in the order of their seeds.
+
+        Raises:
+            InvalidArgument: something of the above is wrong; nothing was sent.
+            Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`. The first
+                picture that fails ends the call; those under way are cancelled.
+        """
+        settings = Parameters(**parameters)
+        first = first_seed(seed, num_images)
+        check_text("prompt", prompt)
+        check_text("negative_prompt", negative_prompt)
+        family = await self.family()
+        began = time.perf_counter()
+        composition = await asyncio.to_thread(_composed, placements, canvas, family)
+        composed = time.perf_counter()
+        if control_image is None:
+            control_image = await asyncio.to_thread(canny, composition.image, alpha=composition.alpha)
+        once_s = {"compose": composed - began, "canny": time.perf_counter() - composed}
+        images = (composition.image, composition.mask_image, control_image)
+        done = 0
+
+        async def one(image_seed: int) -> Shot:
+            nonlocal done
+            asked = time.perf_counter()
+            picture, truncated = await self._generate(
+                *images, prompt, negative_prompt, image_seed, settings, None
+            )
+            answered = time.perf_counter()
+            pasted = paste_back(composition, picture)
+            timings_s = {**once_s, "generate": answered - asked, "paste": time.perf_counter() - answered}
+            shot = Shot(pasted, image_seed, prompt, negative_prompt, settings, family.name, timings_s)
+            done += 1
+            if done == 1:
+                warn_truncated(truncated)
+            if progress is not None:
+                progress(done, num_images, shot)
+            return shot
+
+        return await self._gathered([one(first + index) for index in range(num_images)])
+
+    async def generate(
+        self,
+        image: np.ndarray,
+        mask_image: np.ndarray,
+        control_image: np.ndarray,
+        prompt: str,
+        negative_prompt: str = "",
+        *,
+        seed: int = 0,
+        parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
+        latents: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Ask the ``generate`` model itself; nothing is pasted back.
+
+        Args:
+            image: uint8 [H, W, 3], the products on the canvas.
+            mask_image: uint8 [H, W], ≥ 128 where to paint.
+            control_image: uint8 [H, W], the same for every ControlNet, or [K, H, W].
+            prompt: the scene.
+            negative_prompt: what it should not show.
+            seed: of the noise.
+            parameters: how to paint.
+            latents: float32 [C, h, w], noise of unit variance instead of the seed's.
+
+        Returns:
+            uint8 [H, W, 3].
+
+        Warns:
+            PromptTruncatedWarning: a prompt is longer than the text encoder reads.
+        """
+        picture, truncated = await self._generate(
+            image, mask_image, control_image, prompt, negative_prompt, seed, parameters, latents
+        )
+        warn_truncated(truncated)
+        return picture
+
+    async def _generate(
+        self,
+        image: np.ndarray,
+        mask_image: np.ndarray,
+        control_image: np.ndarray,
+        prompt: str,
+        negative_prompt: str,
+        seed: int,
+        parameters: Parameters,
+        latents: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The picture, and how many tokens of each prompt were not read."""
+        count = (await self.family()).dims["K"]
+        if isinstance(control_image, np.ndarray) and control_image.ndim == 2:
+            control_image = np.repeat(control_image[None], count, axis=0)
+        arrays = {
+            "prompt": text(prompt),
+            "negative_prompt": text(negative_prompt),
+            "image": image,
+            "mask_image": mask_image,
+            "control_image": control_image,
+            "seed": np.array([check_seed(seed)], np.int64),
+            **parameter_arrays(parameters, count),
+        }
+        if latents is not None:
+            arrays["latents"] = latents
+        answer = await self._transport.infer("generate", arrays)
+        return answer["generated_image"], answer["num_truncated_tokens"]
+
+    async def _gathered(self, calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+        """Results in order, a bounded number at a time; the first failure cancels the rest."""
+        gate = asyncio.Semaphore(self._options.max_in_flight)
+
+        async def gated(call: Coroutine[Any, Any, Result]) -> Result:
+            async with gate:
+                return await call
+
+        tasks = [asyncio.ensure_future(gated(call)) for call in calls]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            # A task that was cancelled before it began has not awaited its call.
+            for call in calls:
+                call.close()
+
+
+def _composed(
+    placements: Placement | Sequence[Placement] | Composition, canvas: tuple[int, int], family: Family
+) -> Composition:
+    if isinstance(placements, Composition):
+        if placements.size != tuple(canvas):
+            raise expected("canvas", f"{canvas}", f"{placements.size} like the composition")
+        family.canvas.check(*placements.size)
+        return placements
+    # Checked first: composing on a wrong size would be work for nothing.
+    if len(canvas) == 2 and all(isinstance(side, int) for side in canvas):
+        family.canvas.check(*canvas)
+    return compose(placements, canvas)

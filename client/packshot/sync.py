@@ -1,0 +1,162 @@
+"""The client for code that is not asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any, TypeVar, Unpack
+
+import numpy as np
+
+from packshot.canvas import Composition, Placement
+from packshot.cutout import Cutout
+from packshot.errors import Unavailable
+from packshot.family import Family
+from packshot.options import Options
+from packshot.parameters import Parameters
+from packshot.photo import PhotoSource
+from packshot.prompts import Boxes, Labels, Points, SamPrompt
+from packshot.shot import ParameterFields, Shot
+from packshot.studio import AsyncStudio, Progress
+
+Result = TypeVar("Result")
+
+
+class Studio:
+    """A client of one packshot server: :class:`AsyncStudio`, run by a thread of its own.
+
+    Its methods may be called from several threads. A KeyboardInterrupt cancels the call, also at
+    the server. ``progress`` is called in the client's own thread.
+
+    Args:
+        server: ``host:port`` of the server's gRPC service.
+        options: time limits, retries, concurrency.
+
+    Example:
+        >>> with Studio("localhost:8001") as studio:
+        ...     cup = studio.cut_out("cup.jpg", boxes=[(74, 14, 484, 390)])
+        ...     shots = studio.shoot(Placement(cup), (512, 512), "a cup on a beach", num_images=4)
+        >>> shots[0].save("beach.png")
+    """
+
+    def __init__(self, server: str, options: Options = Options()) -> None:  # noqa: B008 (frozen)
+        self._studio = AsyncStudio(server, options)
+        self._loop = asyncio.new_event_loop()
+        # A daemon, so that a studio that nobody closed does not keep the program from ending.
+        self._thread = threading.Thread(target=self._serve, name="packshot", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection and end the thread; safe to call twice."""
+        if self._loop.is_closed():
+            return
+        self._run(self._studio.close())
+        self._run(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def family(self) -> Family:
+        """See :meth:`AsyncStudio.family`."""
+        return self._run(self._studio.family())
+
+    def cut_out(
+        self,
+        photo: PhotoSource,
+        points: Points | None = None,
+        labels: Labels | None = None,
+        boxes: Boxes | None = None,
+    ) -> Cutout:
+        """See :meth:`AsyncStudio.cut_out`."""
+        return self._run(self._studio.cut_out(photo, points, labels, boxes))
+
+    def segment(
+        self, image: np.ndarray, reshaped_input_size: np.ndarray, prompt: SamPrompt
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`AsyncStudio.segment`."""
+        return self._run(self._studio.segment(image, reshaped_input_size, prompt))
+
+    def shoot(
+        self,
+        placements: Placement | Sequence[Placement] | Composition,
+        canvas: tuple[int, int],
+        prompt: str,
+        negative_prompt: str = "",
+        *,
+        num_images: int = 1,
+        seed: int | None = None,
+        control_image: np.ndarray | None = None,
+        progress: Progress | None = None,
+        **parameters: Unpack[ParameterFields],
+    ) -> list[Shot]:
+        """See :meth:`AsyncStudio.shoot`."""
+        return self._run(
+            self._studio.shoot(
+                placements,
+                canvas,
+                prompt,
+                negative_prompt,
+                num_images=num_images,
+                seed=seed,
+                control_image=control_image,
+                progress=progress,
+                **parameters,
+            )
+        )
+
+    def generate(
+        self,
+        image: np.ndarray,
+        mask_image: np.ndarray,
+        control_image: np.ndarray,
+        prompt: str,
+        negative_prompt: str = "",
+        *,
+        seed: int = 0,
+        parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
+        latents: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """See :meth:`AsyncStudio.generate`."""
+        return self._run(
+            self._studio.generate(
+                image,
+                mask_image,
+                control_image,
+                prompt,
+                negative_prompt,
+                seed=seed,
+                parameters=parameters,
+                latents=latents,
+            )
+        )
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                return self._loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                # A progress callback's, say. asyncio stops the loop, but the call has it too: going on
+                # hands it to the caller, who would wait for ever otherwise.
+                continue
+
+    def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        if self._loop.is_closed():
+            call.close()
+            raise Unavailable("this studio is closed")
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # KeyboardInterrupt arrives here, in the caller's thread, while the call is still running.
+            future.cancel()
+            raise

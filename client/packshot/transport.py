@@ -1,0 +1,198 @@
+"""KServe requests over gRPC: built from the contract, retried within a deadline, errors translated."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+from tritonclient.grpc import InferInput, InferResult
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from packshot.arrays import brackets, describe
+from packshot.contract import MODELS, Model, Tensor
+from packshot.errors import DeadlineExceeded, InternalError, RepositoryError, Unavailable, expected
+from packshot.family import Family
+from packshot.options import Options
+from packshot.statuses import translate
+
+Answer = TypeVar("Answer")
+
+_CHANNEL_ARGUMENTS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # gRPC's own pause between connection attempts starts at a second: longer than our first retries.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
+_NUMPY_NAMES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "text"}
+
+
+class Transport:
+    """One connection to one server; belongs to the event loop that first uses it.
+
+    Args:
+        server: ``host:port`` of the server's gRPC service.
+        options: time limits and retries.
+    """
+
+    def __init__(self, server: str, options: Options) -> None:
+        if not isinstance(server, str) or not server.rpartition(":")[2].isdigit() or "://" in server:
+            raise expected("server", repr(server), "host:port of a gRPC service")
+        self.server = server
+        self._options = options
+        self._client: InferenceServerClient | None = None
+        self._family: Family | None = None
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close the connection; requests under way fail."""
+        self._closed = True
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+    async def family(self) -> Family:
+        """What the server's checkpoints fix; asked for once.
+
+        Raises:
+            Unavailable: there is no server, or it is not ready.
+            RepositoryError: it serves something else than packshot.
+        """
+        if self._family is None:
+            response = await self._retried(
+                lambda timeout_s: self._connected().get_model_config("generate", client_timeout=timeout_s)
+            )
+            try:
+                text = response.config.parameters["family"].string_value if response else ""
+                self._family = Family.from_json(text)
+            except (ValueError, KeyError, TypeError) as error:
+                raise RepositoryError(
+                    f"{self.server}: got a 'generate' without a family ({error}), "
+                    "expected a repository that `packshot export` made"
+                ) from None
+        return self._family
+
+    async def infer(self, model_name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Ask a model.
+
+        Args:
+            model_name: a name in ``contract.MODELS``.
+            arrays: inputs by name, without batch axis; text as ``object`` arrays of bytes.
+
+        Returns:
+            Outputs by name, without batch axis.
+
+        Raises:
+            InvalidArgument: an input is missing, unknown, or of another dtype or shape than the
+                contract says; found before anything is sent.
+            Unavailable: no server, or an overloaded one, after all retries.
+            DeadlineExceeded: no answer within the time limit.
+            InternalError: the server failed.
+        """
+        model = MODELS[model_name]
+        inputs = infer_inputs(model, arrays, (await self.family()).dims)
+        result = await self._retried(
+            lambda timeout_s: self._connected().infer(model_name, inputs, client_timeout=timeout_s)
+        )
+        return {tensor.name: self._output(result, f"{model_name}.{tensor.name}") for tensor in model.outputs}
+
+    def _output(self, result: InferResult | None, what: str) -> np.ndarray:
+        array = None if result is None else result.as_numpy(what.partition(".")[2])
+        if array is None or array.size == 0:
+            raise InternalError(f"{self.server}: {what}: got nothing, expected a tensor")
+        return array[0]
+
+    def _connected(self) -> InferenceServerClient:
+        if self._closed:
+            raise Unavailable(f"{self.server}: this client is closed")
+        if self._client is None:
+            self._client = InferenceServerClient(self.server, channel_args=_CHANNEL_ARGUMENTS)
+        return self._client
+
+    async def _retried(self, send: Callable[[float], Awaitable[Answer]]) -> Answer:
+        """Send until there is an answer, another error than UNAVAILABLE, or no time left."""
+        deadline = time.monotonic() + self._options.timeout_s
+        for attempt in range(self._options.max_retries + 1):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            try:
+                return await send(left_s)
+            except InferenceServerException as error:
+                failure = translate(error.status(), error.message() or "", self.server)
+            if isinstance(failure, DeadlineExceeded):
+                break
+            if not isinstance(failure, Unavailable) or attempt == self._options.max_retries:
+                raise failure
+            pause_s = self._pause_s(attempt)
+            if time.monotonic() + pause_s >= deadline:
+                raise failure
+            await asyncio.sleep(pause_s)
+        raise DeadlineExceeded(f"{self.server}: no answer within {self._options.timeout_s:g} s")
+
+    def _pause_s(self, attempt: int) -> float:
+        longest = min(self._options.max_backoff_s, self._options.first_backoff_s * 2**attempt)
+        return longest * random.uniform(0.5, 1.0)
+
+
+def infer_inputs(model: Model, arrays: Mapping[str, np.ndarray], dims: Mapping[str, int]) -> list[InferInput]:
+    """Request tensors of a model, checked against the contract.
+
+    Args:
+        model: the model.
+        arrays: inputs by name, without batch axis.
+        dims: what the family binds.
+
+    Raises:
+        InvalidArgument: an input is missing, unknown, or of the wrong dtype or shape.
+    """
+    unknown = set(arrays) - {tensor.name for tensor in model.inputs}
+    if unknown:
+        known = ", ".join(tensor.name for tensor in model.inputs)
+        raise expected(f"{model.name} inputs", ", ".join(sorted(unknown)), f"some of {known}")
+    bound = {symbol: (size, "") for symbol, size in dims.items()}
+    inputs = []
+    for tensor in model.inputs:
+        what = f"{model.name}.{tensor.name}"
+        if tensor.name not in arrays:
+            if not tensor.optional:
+                raise expected(what, "nothing", _form(tensor, bound))
+            continue
+        array = arrays[tensor.name]
+        _check(what, tensor, array, bound)
+        inputs.append(InferInput(tensor.name, [1, *array.shape], tensor.dtype))
+        inputs[-1].set_data_from_numpy(np.ascontiguousarray(array[None]))
+    return inputs
+
+
+def _check(what: str, tensor: Tensor, array: np.ndarray, bound: dict[str, tuple[int, str]]) -> None:
+    """Compare with the contract; symbols that were free are bound to this array from now on."""
+    fits = (
+        isinstance(array, np.ndarray)
+        and np_to_triton_dtype(array.dtype) == tensor.dtype
+        and array.ndim == len(tensor.dims)
+        and array.size > 0
+    )
+    sizes = {} if not fits else dict(zip(tensor.dims, array.shape, strict=True))
+    like = ""
+    for dim, size in sizes.items():
+        wanted, source = (dim, "") if isinstance(dim, int) else bound.get(dim, (size, ""))
+        if size != wanted:
+            fits, like = False, like or source
+    if not fits:
+        suffix = f" like {like}" if like else ""
+        raise expected(what, describe(array), _form(tensor, bound) + suffix)
+    for dim, size in sizes.items():
+        if isinstance(dim, str):
+            bound.setdefault(dim, (size, tensor.name))
+
+
+def _form(tensor: Tensor, bound: Mapping[str, tuple[int, str]]) -> str:
+    shape = [bound[dim][0] if isinstance(dim, str) and dim in bound else dim for dim in tensor.dims]
+    return f"{_NUMPY_NAMES[tensor.dtype]}{brackets(shape)}"

@@ -1,0 +1,245 @@
+"""Requests built from the contract, retries, deadlines, and errors in the caller's words."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+
+from packshot import (
+    AsyncStudio,
+    DeadlineExceeded,
+    InternalError,
+    InvalidArgument,
+    Options,
+    RepositoryError,
+    Unavailable,
+)
+from packshot.contract import MODELS
+from packshot.errors import PackshotError
+from packshot.statuses import plain, translate
+from packshot.transport import infer_inputs
+from tests.client.fake_triton import DIMS, FakeTriton, failing, paint_seed, slow
+
+HASTY = Options(timeout_s=5, max_retries=2, first_backoff_s=0.01, max_backoff_s=0.02)
+
+
+def generation(width: int = 96, height: int = 64) -> dict[str, np.ndarray]:
+    mask = np.full((height, width), 255, np.uint8)
+    mask[20:40, 20:40] = 0
+    return {
+        "image": np.zeros((height, width, 3), np.uint8),
+        "mask_image": mask,
+        "control_image": np.zeros((1, height, width), np.uint8),
+    }
+
+
+def generate(server: FakeTriton | str, options: Options = HASTY, **arguments) -> np.ndarray:
+    address = server if isinstance(server, str) else server.address
+
+    async def call() -> np.ndarray:
+        async with AsyncStudio(address, options) as studio:
+            return await studio.generate(**{**generation(), "prompt": "a cup", **arguments})
+
+    return asyncio.run(call())
+
+
+def tensors(**changed) -> dict[str, np.ndarray]:
+    arrays = {**generation(), "prompt": np.array([b"a cup"], np.object_), **changed}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def test_inputs_carry_the_contracts_names_dtypes_and_a_batch_axis():
+    inputs = infer_inputs(MODELS["generate"], tensors(), DIMS)
+    assert [(one.name(), one.datatype(), list(one.shape())) for one in inputs] == [
+        ("prompt", "BYTES", [1, 1]),
+        ("image", "UINT8", [1, 64, 96, 3]),
+        ("mask_image", "UINT8", [1, 64, 96]),
+        ("control_image", "UINT8", [1, 1, 64, 96]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"mask_image": np.zeros((64, 90), np.uint8)},
+            r"generate\.mask_image: got uint8\[64,90\], expected uint8\[64,96\] like image",
+        ),
+        (
+            {"control_image": np.zeros((1, 60, 96), np.uint8)},
+            r"generate\.control_image: got uint8\[1,60,96\], expected uint8\[1,64,96\] like image",
+        ),
+        ({"control_image": np.zeros((2, 64, 96), np.uint8)}, r"got uint8\[2,64,96\], expected uint8\[1,64,96\]$"),
+        ({"image": np.zeros((64, 96, 3), np.float32)}, r"generate\.image: got float32\[64,96,3\], expected uint8\[H,W,3\]"),
+        ({"image": np.zeros((64, 96), np.uint8)}, r"generate\.image: got uint8\[64,96\], expected uint8\[H,W,3\]"),
+        ({"image": np.zeros((0, 96, 3), np.uint8)}, r"generate\.image: got uint8\[0,96,3\]"),
+        ({"image": None}, r"generate\.image: got nothing, expected uint8\[H,W,3\]"),
+        ({"picture": np.zeros(1)}, "generate inputs: got picture, expected some of prompt, negative_prompt, image"),
+        ({"latents": np.zeros((3, 8, 12), np.float32)}, r"generate\.latents: got float32\[3,8,12\], expected float32\[4,h,w\]"),
+        ({"seed": np.zeros(2, np.int64)}, r"generate\.seed: got int64\[2\], expected int64\[1\]"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_the_contract_is_refused_before_it_is_sent(changed, message):
+    with pytest.raises(InvalidArgument, match=message):
+        infer_inputs(MODELS["generate"], tensors(**changed), DIMS)
+
+
+def test_unavailable_is_tried_again(triton):
+    busy = failing(2, grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size", paint_seed)
+    triton.models["generate"] = busy
+    assert (generate(triton, seed=7) == 7).all()
+    assert len(triton.calls) == 3
+
+
+def test_it_gives_up_after_the_last_retry(triton):
+    busy = failing(99, grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size", paint_seed)
+    triton.models["generate"] = busy
+    with pytest.raises(Unavailable, match=f"{triton.address}: Exceeds maximum queue size"):
+        generate(triton)
+    assert len(triton.calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, InvalidArgument),
+        (grpc.StatusCode.INTERNAL, InternalError),
+        (grpc.StatusCode.UNKNOWN, InternalError),
+        (grpc.StatusCode.NOT_FOUND, RepositoryError),
+        (grpc.StatusCode.UNIMPLEMENTED, RepositoryError),
+    ],
+)
+def test_other_errors_are_not_tried_again(triton, code, kind):
+    triton.models["generate"] = failing(99, code, "no", paint_seed)
+    with pytest.raises(kind, match="no"):
+        generate(triton)
+    assert len(triton.calls) == 1
+
+
+def test_no_retry_sleeps_beyond_the_deadline(triton):
+    triton.models["generate"] = failing(99, grpc.StatusCode.UNAVAILABLE, "busy", paint_seed)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="busy"):
+        generate(triton, Options(timeout_s=1, max_retries=50, first_backoff_s=0.6, max_backoff_s=60))
+    assert time.monotonic() - began < 2
+
+
+def test_a_slow_answer_is_a_deadline_exceeded(triton):
+    triton.models["generate"] = slow(1.5, paint_seed)
+    with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.3 s"):
+        generate(triton, Options(timeout_s=0.3))
+    assert triton.cancelled.wait(5), "the server is told"
+
+
+def test_where_no_server_is_the_message_names_the_address():
+    with FakeTriton() as gone:
+        address = gone.address
+    with pytest.raises(Unavailable, match=f"{address}: no server answers there"):
+        generate(address)
+
+
+def test_a_server_that_dies_in_the_middle_of_a_call_is_unavailable_and_nothing_hangs(triton):
+    asked = threading.Event()
+
+    def die(arrays):
+        asked.set()
+        time.sleep(1)
+        return paint_seed(arrays)
+
+    triton.models["generate"] = die
+    threading.Thread(target=lambda: (asked.wait(5), triton.stop()), daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=triton.address):
+        generate(triton)
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_comes_back_is_found_again():
+    with FakeTriton() as first:
+        address = first.address
+
+    async def call() -> np.ndarray:
+        options = Options(timeout_s=10, max_retries=20, first_backoff_s=0.1, max_backoff_s=0.2)
+        async with AsyncStudio(address, options) as studio:
+            return await studio.generate(*generation().values(), prompt="a cup", seed=3)
+
+    def restart() -> None:
+        time.sleep(0.5)
+        servers.append(FakeTriton(port=int(address.rpartition(":")[2])))
+        servers[0].__enter__()
+
+    servers: list[FakeTriton] = []
+    thread = threading.Thread(target=restart)
+    thread.start()
+    try:
+        assert (asyncio.run(call()) == 3).all()
+    finally:
+        thread.join()
+        for server in servers:
+            server.stop()
+
+
+@pytest.mark.parametrize("family", ["", "{}", "[1]", '{"name": "x"}'])
+def test_a_server_that_is_not_packshot_is_told_apart(family):
+    with (
+        FakeTriton(family) as other,
+        pytest.raises(RepositoryError, match="got a 'generate' without a family"),
+    ):
+        generate(other)
+
+
+def test_an_empty_answer_is_the_servers_fault(triton):
+    triton.models["generate"] = lambda arrays: {"num_truncated_tokens": np.zeros(2, np.int32)}
+    with pytest.raises(InternalError, match=r"generate\.generated_image: got nothing"):
+        generate(triton)
+
+
+@pytest.mark.parametrize("server", ["localhost", "http://localhost:8001", "", ":", None])
+def test_an_address_without_a_port_is_refused(server):
+    with pytest.raises(InvalidArgument, match=r"server: got .*, expected host:port"):
+        AsyncStudio(server)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "generate.prompt: got 1, expected 2",
+        "in ensemble 'generate', generate.prompt: got 1, expected 2",
+        "in ensemble 'generate', [request id: 7] generate.prompt: got 1, expected 2",
+        "[request id: <id_unknown>] in ensemble 'generate',\n generate.prompt: got 1, expected 2",
+        "in ensemble 'generate', Failed to process the request(s) for model instance 'check_inputs_0', "
+        "message: generate.prompt: got 1, expected 2",
+    ],
+)
+def test_tritons_prefixes_are_left_out(message):
+    assert plain(message) == "generate.prompt: got 1, expected 2"
+    assert (
+        str(translate("StatusCode.INVALID_ARGUMENT", message, "host:1"))
+        == "generate.prompt: got 1, expected 2"
+    )
+
+
+def test_every_status_becomes_one_of_our_errors():
+    for code in grpc.StatusCode:
+        assert isinstance(translate(str(code), "why", "host:1"), PackshotError)
+    assert isinstance(translate(None, "", "host:1"), InternalError)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"timeout_s": 0}, "options.timeout_s: got 0, expected a number of seconds above 0"),
+        ({"timeout_s": float("nan")}, "options.timeout_s: got nan"),
+        ({"max_retries": -1}, "options.max_retries: got -1, expected an integer from 0"),
+        ({"max_in_flight": 0}, "options.max_in_flight: got 0, expected an integer from 1"),
+        ({"max_in_flight": 1.5}, "options.max_in_flight: got 1.5"),
+    ],
+)
+def test_wrong_options_are_refused(fields, message):
+    with pytest.raises(InvalidArgument, match=message):
+        Options(**fields)
