@@ -86,7 +86,7 @@ class Composition:
         if not repaint.any():
             raise expected("mask_image", "products that cover the whole canvas", "some canvas to paint")
         if repaint.all():
-            raise expected("mask_image", "an empty canvas", "a product on it")
+            raise expected("mask_image", "no pixel that is mostly product", "a product not lost at this scale")
         for name in ("image", "mask_image", "alpha", "foreground"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 

@@ -174,7 +174,7 @@ MODELS: dict[str, Model] = {
             (SAM_IMAGE, RESHAPED_INPUT_SIZE), (IMAGE_EMBEDDINGS,), max_batch_size=4, response_cache=True,
         ),
         Model(
-            "sam_decoder", "onnxruntime", "embedding and prompt → three masks; batches across photos",
+            "sam_decoder", "onnxruntime", "embedding, prompt → three masks; batches across photos",
             (IMAGE_EMBEDDINGS, POINT_COORDS, POINT_LABELS), (LOW_RES_MASKS, IOU_PREDICTIONS), max_batch_size=16,
         ),
         Model(

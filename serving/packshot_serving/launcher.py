@@ -105,7 +105,7 @@ class TritonServer:
             # A server that never started has no log worth keeping; one that failed has.
             self._end_process(drain=False)
             if not (isinstance(error, ServerStartError) and self.log.exists()):
-                self._remove_runtime()
+                self.remove_log()
             raise
         return self
 
@@ -122,7 +122,13 @@ class TritonServer:
         failed = self._process is not None and self._process.poll() not in (None, 0)
         self._end_process(drain)
         if not failed:
-            self._remove_runtime()
+            self.remove_log()
+
+    def remove_log(self) -> None:
+        """Remove what a failed server left for reading; a clean stop does it by itself."""
+        if self._runtime is not None:
+            shutil.rmtree(self._runtime)
+            self._runtime = None
 
     def __enter__(self) -> TritonServer:
         return self.start()
@@ -207,11 +213,6 @@ class TritonServer:
         finally:
             process.communicate()
             self._process = None
-
-    def _remove_runtime(self) -> None:
-        if self._runtime is not None:
-            shutil.rmtree(self._runtime)
-            self._runtime = None
 
 
 def _all_ready(triton: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:

@@ -20,30 +20,8 @@ from packshot.parameters import Parameters
 from packshot_serving.launcher import TritonServer
 from tests.families import exported
 from tests.integration.generations import arrays, make_generation
+from tests.integration.processes import descendants, gone
 from tests.integration.triton import Triton
-
-
-def descendants(pid: int) -> list[int]:
-    """Process ids below ``pid``, deepest last."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    children: dict[int, list[int]] = {}
-    for line in listed.splitlines():
-        child, parent = map(int, line.split())
-        children.setdefault(parent, []).append(child)
-    found, level = [], [pid]
-    while level:
-        level = [child for parent in level for child in children.get(parent, [])]
-        found += level
-    return found
-
-
-def gone(pids: list[int]) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.fixture
@@ -83,7 +61,7 @@ def test_a_server_that_dies_in_the_middle_of_a_call(repository):
         log = server.log
     assert gone(processes)
     assert log.exists(), "the log of a server that died must stay"
-    shutil.rmtree(log.parent)
+    server.remove_log()
 
 
 def test_a_launcher_that_is_killed_takes_its_server_along(repository, tmp_path):
@@ -116,7 +94,7 @@ def test_a_broken_model_is_named(repository, tmp_path):
         server.start()
     assert "\n" not in str(failed.value)
     assert server.log.exists()
-    shutil.rmtree(server.log.parent)
+    server.remove_log()
 
 
 def test_a_relocated_repository_serves(repository, tmp_path):

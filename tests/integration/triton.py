@@ -32,7 +32,7 @@ class Triton:
             tensor.set_data_from_numpy(array)
             inputs.append(tensor)
         result = self.client.infer(model, inputs, **{"client_timeout": CALL_TIMEOUT_S, **options})
-        return {tensor.name: result.as_numpy(tensor.name) for tensor in MODELS[model].outputs}
+        return {tensor.name: np.asarray(result.as_numpy(tensor.name)) for tensor in MODELS[model].outputs}
 
     def executions(self, model: str) -> int:
         """How many requests a model worked on itself; answers from the response cache do not count."""

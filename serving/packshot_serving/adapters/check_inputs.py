@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from packshot_serving.adapters.tensors import Adapter
+from packshot_serving.adapters.tensors import AnsweringAdapter
 from packshot_serving.requests import check_generate, read_text
 
 
-class TritonPythonModel(Adapter):
+class TritonPythonModel(AnsweringAdapter):
     """Hands prompts and mask on only if the whole request is right."""
 
     model = "check_inputs"

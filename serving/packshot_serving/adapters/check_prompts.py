@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from packshot_serving.adapters.tensors import Adapter
+from packshot_serving.adapters.tensors import AnsweringAdapter
 from packshot_serving.requests import check_prompts
 
 
-class TritonPythonModel(Adapter):
+class TritonPythonModel(AnsweringAdapter):
     """Hands the photo's size on only if the prompt is right."""
 
     model = "check_prompts"

@@ -19,7 +19,7 @@ log = logging.getLogger("packshot")
 
 
 class Adapter:
-    """What every Python model of packshot shares: its family, and answers by the contract."""
+    """What every Python model of packshot shares: its family, and inputs by the contract."""
 
     model: str
 
@@ -32,17 +32,6 @@ class Adapter:
         }
         self.family = Family.from_json(self.parameters["family"])
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request with what :meth:`answer` makes of its arrays."""
-        return [self._respond(request) for request in requests]
-
-    def answer(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """From the inputs to the outputs, both without the batch axis."""
-        raise TypeError(f"{type(self).__name__} does not answer at once")
-
-    def _respond(self, request: Any) -> Any:
-        return response(self.model, request.request_id(), lambda: self.answer(self.read(request)))
-
     def read(self, request: Any) -> dict[str, np.ndarray]:
         """The request's tensors by name, without the batch axis; what was left out is missing.
 
@@ -54,6 +43,21 @@ class Adapter:
             if given is not None:
                 arrays[tensor.name] = given.as_numpy()[0]
         return arrays
+
+
+class AnsweringAdapter(Adapter):
+    """A model that answers each request at once."""
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request with what :meth:`answer` makes of its arrays."""
+        return [self._respond(request) for request in requests]
+
+    def answer(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """From the inputs to the outputs, both without the batch axis."""
+        raise TypeError(f"{type(self).__name__} has no answer")
+
+    def _respond(self, request: Any) -> Any:
+        return response(self.model, request.request_id(), lambda: self.answer(self.read(request)))
 
 
 def response(model: str, request_id: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> Any:

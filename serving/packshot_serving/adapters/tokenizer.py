@@ -9,11 +9,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from packshot.contract import TOKENIZER_FILE
-from packshot_serving.adapters.tensors import Adapter
+from packshot_serving.adapters.tensors import AnsweringAdapter
 from packshot_serving.requests import read_text
 
 
-class TritonPythonModel(Adapter):
+class TritonPythonModel(AnsweringAdapter):
     """Pads and truncates as ``tokenizer.json`` says, and counts what did not fit."""
 
     model = "tokenizer"

@@ -54,7 +54,7 @@ class TritonPythonModel:
             for request in requests
         ]
         feed = {name: np.concatenate([arrays[name] for arrays in given]) for name in self.inputs}
-        results = self.session.run(self.outputs, feed)
+        results = [np.asarray(result) for result in self.session.run(self.outputs, feed)]
         ends = np.cumsum([len(arrays[self.inputs[0]]) for arrays in given])[:-1]
         parts = zip(*(np.split(result, ends) for result in results), strict=True)
         return [
