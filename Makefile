@@ -18,8 +18,8 @@ help:  ## List the targets.
 # Until trained weights exist, the default family is seeded random numbers; they are made here.
 model_repository/packshot.json: | .venv/installed
 	$(BIN)/python -m packshot_export.families default $(CHECKPOINTS)
-	$(BIN)/packshot export --repository model_repository --diffusion $(CHECKPOINTS)/diffusion \
-	  --controlnet $(CHECKPOINTS)/controlnet --sam $(CHECKPOINTS)/sam
+	$(BIN)/packshot export --name default --repository model_repository \
+	  --diffusion $(CHECKPOINTS)/diffusion --controlnet $(CHECKPOINTS)/controlnet --sam $(CHECKPOINTS)/sam
 
 demo: .venv/installed model_repository/packshot.json  ## Cut a cup out of a photo and shoot it.
 	$(BIN)/python examples/coffee.py --repository model_repository --output demo

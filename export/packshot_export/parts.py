@@ -1,0 +1,142 @@
+"""The parts of a family, opened and found to fit each other; their weights are read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, SamConfig, SamModel
+
+from packshot.errors import ExportError, InvalidArgument
+from packshot.family import Canvas, Family, Precision
+from packshot_export import compatibility
+from packshot_export.checkpoints import Source, full_config, open_source
+from packshot_export.loading import load_model, quiet_libraries
+
+#: Canvas sides that a family accepts, in pixels.
+_MIN_SIDE, _MAX_SIDE = 64, 1024
+_TOKENIZER_FILES = (
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A family's checkpoints.
+
+    Attributes:
+        image_processor: SAM's ``preprocessor_config.json``; empty if it has none.
+    """
+
+    family: Family
+    diffusion: Source
+    controlnets: tuple[Source, ...]
+    sam: Source
+    tokenizer: CLIPTokenizer
+    image_processor: dict[str, Any]
+
+    def sources(self) -> tuple[Source, ...]:
+        """Every checkpoint once."""
+        return (self.diffusion, *self.controlnets, self.sam)
+
+    def load_unet(self) -> UNet2DConditionModel:
+        """The UNet in fp32."""
+        return load_model(self.diffusion, UNet2DConditionModel, "unet")
+
+    def load_controlnets(self) -> list[ControlNetModel]:
+        """The ControlNets in fp32."""
+        return [load_model(source, ControlNetModel) for source in self.controlnets]
+
+    def load_vae(self) -> AutoencoderKL:
+        """The VAE in fp32."""
+        return load_model(self.diffusion, AutoencoderKL, "vae")
+
+    def load_text_encoder(self) -> CLIPTextModel:
+        """The text encoder in fp32."""
+        return load_model(self.diffusion, CLIPTextModel, "text_encoder")
+
+    def load_sam(self) -> SamModel:
+        """SAM in fp32."""
+        return load_model(self.sam, SamModel)
+
+
+def open_parts(
+    diffusion: str, controlnets: Sequence[str], sam: str, precision: Precision, name: str | None = None
+) -> Parts:
+    """Open checkpoints and check that they fit each other. No weights are read.
+
+    Raises:
+        InvalidArgument: a checkpoint cannot be found, or does not fit another.
+        ExportError: a checkpoint is of a kind that packshot cannot serve.
+    """
+    if not controlnets:
+        raise InvalidArgument("controlnet: got none, expected at least one")
+    base = open_source("diffusion", diffusion)
+    unet = full_config(UNet2DConditionModel, base.config("unet/config.json"))
+    compatibility.check_unet(unet)
+    vae = full_config(AutoencoderKL, base.config("vae/config.json"))
+    compatibility.check_vae(vae, unet)
+    tokenizer = load_tokenizer(base)
+    text_encoder = base.config("text_encoder/config.json")
+    text_encoder = {**CLIPTextConfig.from_dict(text_encoder).to_dict(), **text_encoder}
+    compatibility.check_text_encoder(text_encoder, unet, tokenizer.model_max_length)
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    nets = tuple(open_source(f"controlnet.{number}", text) for number, text in enumerate(controlnets))
+    configs = [full_config(ControlNetModel, net.config("config.json")) for net in nets]
+    compatibility.check_controlnets(configs, unet, factor)
+    segmenter = open_source("sam", sam)
+    sam_config = segmenter.config("config.json")
+    compatibility.check_sam(sam_config)
+    dims = {
+        "C": unet["out_channels"],
+        "T": tokenizer.model_max_length,
+        "D": unet["cross_attention_dim"],
+        "K": len(nets),
+        "G": unet["block_out_channels"][0],
+        **_sam_dims(SamConfig.from_dict(sam_config)),
+    }
+    family = Family(
+        name=name or base.name.rpartition("/")[2],
+        precision=precision,
+        dims=dims,
+        canvas=Canvas(multiple=factor, min_side=_MIN_SIDE, max_side=_MAX_SIDE),
+        scheduler=base.config("scheduler/scheduler_config.json"),
+    )
+    processor = segmenter.find("preprocessor_config.json")
+    image_processor = segmenter.config("preprocessor_config.json") if processor else {}
+    return Parts(family, base, nets, segmenter, tokenizer, image_processor)
+
+
+def load_tokenizer(source: Source) -> CLIPTokenizer:
+    """The checkpoint's tokenizer.
+
+    Raises:
+        ExportError: there is none, or it does not say how long a prompt may be.
+    """
+    files = [file for name in _TOKENIZER_FILES if (file := source.find(f"tokenizer/{name}"))]
+    if not files:
+        raise ExportError(
+            f"{source.part}: {source.location} has no tokenizer/; expected CLIP's tokenizer files"
+        )
+    folder: Path = files[0].parent
+    try:
+        with quiet_libraries():
+            tokenizer = CLIPTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise ExportError(f"{source.part}: {source.location}/tokenizer cannot be read: {error}") from error
+    if tokenizer.model_max_length > 10_000:  # transformers' way to say "not known"
+        raise ExportError(f"{source.part}: {source.location}/tokenizer has no model_max_length")
+    return tokenizer
+
+
+def _sam_dims(config: SamConfig) -> dict[str, int]:
+    vision = config.vision_config
+    side = vision.image_size // vision.patch_size
+    return {"S": vision.image_size, "s": side, "E": vision.output_channels, "4s": 4 * side}

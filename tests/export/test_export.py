@@ -1,0 +1,116 @@
+"""An export is complete and in place, or there is nothing of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from packshot.contract import ARTIFACTS, MODELS, TOKENIZER_FILE
+from packshot.errors import ExportError, InvalidArgument
+from packshot.family import MANIFEST_FILE, Manifest
+from packshot_export import export, parity
+from packshot_export.cases import Case
+
+
+@pytest.fixture
+def without_graphs(monkeypatch):
+    """Exports that trace nothing: all of the rest in a moment."""
+    monkeypatch.setattr(export, "components", lambda parts: iter(()))
+
+
+def export_to(repository: Path, checkpoints: Path) -> Manifest:
+    return export.export_repository(
+        checkpoints / "diffusion", [checkpoints / "controlnet"], checkpoints / "sam", repository
+    )
+
+
+@pytest.fixture
+def broken_sam(checkpoints, tmp_path) -> Path:
+    """Checkpoints with a SAM whose encoder answers NaN."""
+    target = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints, target)
+    weights = target / "sam" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["vision_encoder.neck.conv1.weight"].fill_(float("nan"))
+    save_file(tensors, weights, metadata={"format": "pt"})
+    return target
+
+
+def test_an_export_that_fails_leaves_nothing_behind(broken_sam, tmp_path):
+    with pytest.raises(ExportError, match=r"sam_encoder\.image_embeddings .* NaN or infinity in fp32"):
+        export_to(tmp_path / "out" / "repository", broken_sam)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_new_repository_is_complete(without_graphs, checkpoints, tmp_path):
+    repository = tmp_path / "deep" / "repository"
+    manifest = export_to(repository, checkpoints)
+    assert Manifest.read(repository) == manifest
+    assert manifest.family.name == "diffusion"
+    assert set(manifest.artifacts) == {TOKENIZER_FILE}
+    for name in MODELS:
+        assert (repository / name / "config.pbtxt").is_file(), name
+    assert [path.name for path in repository.parent.iterdir()] == ["repository"]
+    # Relocatable, and nobody's business where it was made.
+    assert str(tmp_path) not in (repository / MANIFEST_FILE).read_text()
+
+
+def test_a_repository_is_replaced_and_its_hidden_files_stay(without_graphs, checkpoints, tmp_path):
+    repository = tmp_path / "repository"
+    (repository / "sam_encoder" / "1").mkdir(parents=True)
+    (repository / "sam_encoder" / "1" / "model.onnx").write_bytes(b"old")
+    (repository / ".gitignore").write_text("*.onnx\n")
+    export_to(repository, checkpoints)
+    assert not (repository / ARTIFACTS["sam_encoder"]).exists()
+    assert (repository / ".gitignore").read_text() == "*.onnx\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["repository"]
+
+
+def test_what_is_not_a_repository_is_not_replaced(without_graphs, checkpoints, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InvalidArgument, match=r"holds thesis\.tex, which no packshot repository has"):
+        export_to(tmp_path, checkpoints)
+    with pytest.raises(InvalidArgument, match="is a file, expected a directory"):
+        export_to(tmp_path / "thesis.tex", checkpoints)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_repository_that_cannot_be_replaced_stays_as_it_was(
+    without_graphs, checkpoints, tmp_path, monkeypatch
+):
+    repository = tmp_path / "repository"
+    (repository / "sam_encoder").mkdir(parents=True)
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if Path(target) == repository and self.name == "repository":
+            raise OSError(16, "Device or resource busy")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(ExportError, match="cannot be put in place: Device or resource busy"):
+        export_to(repository, checkpoints)
+    assert [path.name for path in repository.iterdir()] == ["sam_encoder"]
+    assert [path.name for path in tmp_path.iterdir()] == ["repository"]
+
+
+def test_no_controlnet_is_refused(checkpoints, tmp_path):
+    with pytest.raises(InvalidArgument, match="controlnet: got none, expected at least one"):
+        export.export_repository(checkpoints / "diffusion", [], checkpoints / "sam", tmp_path / "repository")
+
+
+def test_a_graph_that_answers_otherwise_is_refused_with_difference_and_tolerance(family):
+    _, repository = family
+    path = repository / ARTIFACTS["vae_decoder"]
+    latents = torch.zeros(1, 4, 8, 8)
+    wrong = Case("zeros", {"latents": latents}, {"image": torch.zeros(1, 64, 64, 3, dtype=torch.uint8)})
+    message = r"vae_decoder\.image \(zeros\): differs from the original model by \d+, tolerance 1"
+    with pytest.raises(ExportError, match=message):
+        parity.check("vae_decoder", path, [wrong], "fp32")
+    other = Case("floats", {"latents": latents}, {"image": torch.zeros(1, 64, 64, 3)})
+    with pytest.raises(ExportError, match=r"got uint8\[1, 64, 64, 3\], the original model says float32"):
+        parity.check("vae_decoder", path, [other], "fp32")

@@ -1,0 +1,95 @@
+"""Exported graphs: what the contract says, and what the originals answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from packshot.contract import ARTIFACTS, GRAPHS, TOKENIZER_FILE
+from packshot.family import Manifest
+from packshot_export import parity
+from packshot_export.axes import random_inputs
+from packshot_export.components import components
+from tests.export.conftest import parts_of
+
+DTYPES = {
+    "UINT8": onnx.TensorProto.UINT8,
+    "INT64": onnx.TensorProto.INT64,
+    "FP32": onnx.TensorProto.FLOAT,
+}
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_names_dtypes_and_axes_are_the_contracts(family, name):
+    _, repository = family
+    dims = Manifest.read(repository).family.dims
+    graph = onnx.load(repository / ARTIFACTS[name], load_external_data=False).graph
+    for values, tensors in ((graph.input, GRAPHS[name].inputs), (graph.output, GRAPHS[name].outputs)):
+        assert [value.name for value in values] == [tensor.name for tensor in tensors]
+        for value, tensor in zip(values, tensors, strict=True):
+            assert value.type.tensor_type.elem_type == DTYPES[tensor.dtype]
+            axes = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+            assert axes == [dims.get(axis, axis) for axis in tensor.dims]
+
+
+def test_every_graph_answers_as_the_originals(family):
+    checkpoints, repository = family
+    checked = 0
+    with torch.no_grad():
+        for component in components(parts_of(checkpoints)):
+            name = component.graph.name
+            assert parity.check(name, repository / ARTIFACTS[name], component.cases(), "fp32")
+            checked += 1
+    assert checked == len(GRAPHS)
+
+
+def test_the_manifest_lists_and_proves_every_artifact(family):
+    _, repository = family
+    manifest = Manifest.read(repository)
+    manifest.verify(repository)
+    assert set(manifest.artifacts) == {*ARTIFACTS.values(), TOKENIZER_FILE}
+    assert manifest.checkpoints["controlnet.0"].license == "apache-2.0"
+    assert manifest.exporters["torch"] == torch.__version__
+
+
+def test_a_batch_of_photos_and_prompts_gives_one_answer_each(family):
+    """B photos with B prompts give B answers, each the same as alone."""
+    _, repository = family
+    dims = Manifest.read(repository).family.dims
+    decoder = session(repository / ARTIFACTS["sam_decoder"])
+    inputs = random_inputs(GRAPHS["sam_decoder"], dims, {"B": 3, "N": 2}, 8)
+    inputs["point_coords"] = torch.rand(3, 2, 2) * dims["S"]
+    inputs["point_labels"] = torch.tensor([[1, -1], [2, 3], [0, 1]])
+    feeds = {name: value.numpy() for name, value in inputs.items()}
+    together = decoder.run(None, feeds)
+    assert [output.shape[0] for output in together] == [3, 3]
+    for slot in range(3):
+        alone = decoder.run(None, {name: value[slot : slot + 1] for name, value in feeds.items()})
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_allclose(a[0], b[slot], atol=1e-4)
+
+
+@pytest.mark.parametrize(("h", "w"), [(8, 8), (33, 25), (9, 128)])
+def test_a_slot_of_the_step_is_independent_of_its_neighbours(family, h, w):
+    _, repository = family
+    dims = Manifest.read(repository).family.dims
+    step = session(repository / ARTIFACTS["step"])
+    inputs = random_inputs(GRAPHS["step"], dims, {"B": 2, "R": 3, "m": 2, "h": h, "w": w}, 8)
+    inputs["timesteps"] = torch.tensor([999.0, 1.0])
+    inputs["row_slot"] = torch.tensor([0, 1, 0])
+    inputs["cond_row"] = torch.tensor([2, 1])
+    inputs["uncond_row"] = torch.tensor([0, 1])
+    (together,) = step.run(None, {name: value.numpy() for name, value in inputs.items()})
+    second = {name: value[1:2].numpy() for name, value in inputs.items()}
+    second |= {name: np.zeros(1, np.int64) for name in ("row_slot", "cond_row", "uncond_row")}
+    (alone,) = step.run(None, second)
+    np.testing.assert_allclose(alone[0], together[1], atol=1e-4)

@@ -1,0 +1,70 @@
+"""Exported families for tests: made once for a version of the exporter and of its libraries.
+
+They lie in ``.cache/families``, which git ignores and anyone may delete.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import shutil
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CACHE = ROOT / ".cache" / "families"
+#: What the bytes of an export depend on.
+SOURCES = ("export", "client/packshot/contract.py", "client/packshot/family.py")
+LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "numpy")
+
+
+@functools.cache
+def exported(name: str) -> tuple[Path, Path]:
+    """A random family's checkpoints (``diffusion``, ``controlnet``, ``sam``) and its repository, fp32.
+
+    Callers must not change either; copy them first.
+    """
+    from packshot.family import Manifest
+    from packshot_serving.repository import write_configs
+
+    directory = CACHE / f"{name}-{_key()}"
+    if not directory.is_dir():
+        _make(name, directory)
+    repository = directory / "repository"
+    # Configs and adapters follow the serving sources, which the key leaves out: they cost nothing.
+    write_configs(Manifest.read(repository).family, repository)
+    return directory / "checkpoints", repository
+
+
+def _make(name: str, directory: Path) -> None:
+    from packshot_export.export import export_repository
+    from packshot_export.families import make_family
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        fresh = Path(scratch) / name
+        checkpoints = fresh / "checkpoints"
+        make_family(name, checkpoints)
+        export_repository(
+            checkpoints / "diffusion",
+            [checkpoints / "controlnet"],
+            checkpoints / "sam",
+            fresh / "repository",
+            name=name,
+        )
+        for old in CACHE.glob(f"{name}-????????????????"):
+            shutil.rmtree(old, ignore_errors=True)
+        fresh.rename(directory)
+
+
+@functools.cache
+def _key() -> str:
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        path = ROOT / source
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    for library in LIBRARIES:
+        digest.update(f"{library} {importlib.metadata.version(library)}".encode())
+    return digest.hexdigest()[:16]
