@@ -133,7 +133,9 @@ class Manifest:
             raise RepositoryError(
                 f"{repository}: no {MANIFEST_FILE}; `packshot export` makes a complete repository"
             ) from None
-        except json.JSONDecodeError as error:
+        except OSError as error:
+            raise RepositoryError(f"{path}: {error.strerror}; expected a model repository") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RepositoryError(f"{path}: not JSON ({error})") from None
         try:
             if values["format"] != FORMAT:

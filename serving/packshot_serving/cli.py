@@ -14,10 +14,14 @@ def serve(
     repository: Annotated[
         Path, typer.Option(envvar="PACKSHOT_REPOSITORY", help="Model repository to serve.")
     ] = Path("model_repository"),
-    grpc_port: Annotated[int, typer.Option(help="Port of the gRPC service.")] = 8001,
-    http_port: Annotated[int, typer.Option(help="Port of the HTTP service.")] = 8000,
-    metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 8002,
-    bind: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC service.")] = 8001,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the HTTP service.")] = 8000,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the Prometheus metrics.")
+    ] = 8002,
+    bind: Annotated[
+        str, typer.Option(help="IPv4 address to listen on; 0.0.0.0 for every network.")
+    ] = "127.0.0.1",
 ) -> None:
     """Serve a model repository with tritonserver until Ctrl-C or SIGTERM."""
     from packshot.errors import InternalError
@@ -42,4 +46,4 @@ def serve(
         except KeyboardInterrupt:
             typer.echo("packshot: answering what is running, then stopping", err=True)
             return
-        raise InternalError(f"tritonserver ended by itself with status {status}; log: {server.log}")
+        raise InternalError(f"tritonserver ended by itself: {server.failure(status)}")

@@ -19,7 +19,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from packshot.contract import MODELS
-from packshot.errors import ServerStartError
+from packshot.errors import ServerStartError, expected
 from packshot.family import Manifest
 from packshot_serving.installation import find_installation
 
@@ -38,10 +38,11 @@ class TritonServer:
         grpc_port: port of the gRPC service; None takes a free one. The same for the other two.
         http_port: port of the HTTP service.
         metrics_port: port of Prometheus metrics.
-        bind: address to listen on.
+        bind: IPv4 address or host name to listen on.
         start_timeout_s: seconds until it must be ready.
 
     Raises:
+        InvalidArgument: a port is out of range or named twice, or ``bind`` is an IPv6 address.
         RepositoryError: the repository is incomplete or altered.
         ServerStartError: the server did not become ready; one sentence says why and where its log is.
 
@@ -60,6 +61,9 @@ class TritonServer:
         bind: str = "127.0.0.1",
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
+        if ":" in bind:
+            # Its gRPC, HTTP and metrics services each want IPv6 written in another way.
+            raise expected("bind", repr(bind), "an IPv4 address or a host name")
         self.repository = Path(repository).resolve()
         self.bind = bind
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
@@ -95,9 +99,16 @@ class TritonServer:
 
     def start(self) -> TritonServer:
         """Start and wait until every model is ready."""
+        if self._process is not None:
+            raise ServerStartError("this server was started already")
         Manifest.read(self.repository).verify(self.repository)
         self._ports = _choose_ports(self._asked, self.bind)
         self._runtime = Path(tempfile.mkdtemp(prefix="packshot-"))
+        if " " in str(self._runtime):
+            self.remove_log()
+            raise ServerStartError(
+                f"tritonserver cannot use {tempfile.gettempdir()!r}: set TMPDIR without spaces"
+            )
         try:
             self._process = self._spawn()
             self._wait_until_ready()
@@ -153,15 +164,25 @@ class TritonServer:
 
     def _address(self, service: str) -> str:
         host = "127.0.0.1" if self.bind == "0.0.0.0" else self.bind
+        if self._process is None:
+            raise ServerStartError("the server is not running")
         return f"{host}:{self._ports[service]}"
 
+    def failure(self, status: int) -> str:
+        """Why a server that was not asked to has ended, and where its log is."""
+        reason = _reason(self.log.read_text(errors="replace")) or f"it ended with status {status}"
+        return f"{reason}; log: {self.log}"
+
     def _spawn(self) -> subprocess.Popen[bytes]:
+        # Triton splits its models' command lines at spaces; a link keeps the repository's out of them.
+        repository = self._directory / "repository"
+        repository.symlink_to(self.repository)
         installation = find_installation(self._directory)
         shm_prefix = f"packshot_{uuid.uuid4().hex[:12]}_"
         command = [
             str(installation.binary),
             *installation.arguments,
-            f"--model-repository={self.repository}",
+            f"--model-repository={repository}",
             f"--grpc-address={self.bind}",
             f"--grpc-port={self._ports['gRPC']}",
             f"--http-address={self.bind}",
@@ -175,7 +196,14 @@ class TritonServer:
         ]
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "packshot_serving.supervisor", shm_prefix, *command],
+                [
+                    sys.executable,
+                    "-m",
+                    "packshot_serving.supervisor",
+                    shm_prefix,
+                    str(self._directory),
+                    *command,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -190,14 +218,12 @@ class TritonServer:
             while not _all_ready(triton):
                 status = self._running.poll()
                 if status is not None:
-                    raise self._failed(f"tritonserver ended with status {status}")
+                    raise ServerStartError(self.failure(status))
                 if time.monotonic() > deadline:
-                    raise self._failed(f"tritonserver was not ready after {self._start_timeout_s:.0f} s")
+                    raise ServerStartError(
+                        f"tritonserver was not ready after {self._start_timeout_s:.0f} s; log: {self.log}"
+                    )
                 time.sleep(0.1)
-
-    def _failed(self, what: str) -> ServerStartError:
-        reason = _reason(self.log.read_text(errors="replace"))
-        return ServerStartError(f"{reason or what}; log: {self.log}")
 
     def _end_process(self, drain: bool) -> None:
         process = self._process
@@ -231,10 +257,15 @@ def _choose_ports(asked: dict[str, int | None], bind: str) -> dict[str, int]:
         ServerStartError: a port is taken, or the address is not this machine's.
     """
     chosen, held = {}, []
+    given = [port for port in asked.values() if port]
+    if len(set(given)) < len(given) or not all(0 <= port < 2**16 for port in given):
+        raise expected(
+            "ports", ", ".join(f"{name} {port}" for name, port in asked.items()), "different ones to 65535"
+        )
     try:
         for service, port in asked.items():
             # Held until all are chosen, so that no two services get the same one.
-            held.append(socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET))
+            held.append(socket.socket())
             held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 held[-1].bind((bind, port or 0))
@@ -255,6 +286,7 @@ def _reason(log: str) -> str | None:
         # The Python backend writes the newlines of its traceback as two characters.
         r"failed to load '(?P<what>[^']+)' version \d+: (?P<why>(?:(?!\\n)[^\n])+)",
         r"(?P<what>[\w ]*[Ff]ailed to start[^\n:]*)(?::\s*(?P<why>[^\n]+))?",
+        r"packshot: (?P<why>the process of a Python model died[^\n]*)",
         r"error while loading shared libraries: (?P<why>[^\n]+)",
     )
     for pattern in patterns:

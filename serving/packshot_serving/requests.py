@@ -29,7 +29,9 @@ from packshot_serving.engine.schedulers import make_schedule
 Arrays = Mapping[str, np.ndarray]
 
 #: Bytes of a prompt; far more than any text encoder reads, little enough to tokenize at once.
-MAX_PROMPT_BYTES = 10_000
+MAX_PROMPT_BYTES = 100_000
+#: Latents are noise of unit variance; far beyond it the networks overflow.
+MAX_LATENT = 1000.0
 
 
 def read_parameters(arrays: Arrays) -> Parameters:
@@ -78,6 +80,7 @@ def read_text(arrays: Arrays, name: str, default: str = "") -> str:
 
 def check_generate(arrays: Arrays, family: Family) -> None:
     """Refuse a generation that cannot be right: sizes, mask, parameters, seed, prompt."""
+    _require("generate", "check_inputs", arrays)
     image, mask = arrays["image"], arrays["mask_image"]
     height, width = image.shape[:2]
     family.canvas.check(width, height, "generate.image")
@@ -105,15 +108,18 @@ def check_latents(latents: np.ndarray, shape: tuple[int, ...], what: str) -> Non
         raise expected(what, describe(latents), f"float32{brackets(shape)}")
     if not np.isfinite(latents).all():
         raise expected(what, "NaN or infinity", "finite numbers")
+    if np.abs(latents).max() > MAX_LATENT:
+        raise expected(what, f"values up to {np.abs(latents).max():g}", "noise of unit variance")
 
 
 def check_prompts(arrays: Arrays, family: Family) -> None:
     """Refuse a SAM prompt that cannot be right: no points, unknown labels, outside the photo."""
+    _require("segment", "check_prompts", arrays)
     side = family.dims["S"]
     size, coords, labels = (arrays[tensor.name] for tensor in MODELS["check_prompts"].inputs)
     height, width = (int(value) for value in size)
-    if not (1 <= height <= side and 1 <= width <= side):
-        raise expected("segment.reshaped_input_size", f"[{height}, {width}]", f"1 to {side}")
+    if min(height, width) < 1 or max(height, width) != side:
+        raise expected("segment.reshaped_input_size", f"[{height}, {width}]", f"the longer side {side}")
     if len(coords) != len(labels):
         raise expected("segment.point_labels", describe(labels), f"int64[{len(coords)}] like point_coords")
     prompts = labels >= 0
@@ -122,12 +128,26 @@ def check_prompts(arrays: Arrays, family: Family) -> None:
     known = range(LABEL_BOX_BOTTOM_RIGHT + 1)
     if not np.isin(labels, [*known, LABEL_NOT_A_POINT, LABEL_IGNORE]).all():
         raise expected("segment.point_labels", labels.tolist(), "labels 0, 1, 2, 3, −1 or −10")
-    if (labels == LABEL_BOX_TOP_LEFT).sum() != (labels == LABEL_BOX_BOTTOM_RIGHT).sum():
+    top_left, bottom_right = (
+        coords[labels == label] for label in (LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT)
+    )
+    if len(top_left) != len(bottom_right):
         raise expected("segment.point_labels", labels.tolist(), "both corners of each box")
     inside = coords[prompts]
     # NaN fails every comparison, so it is refused here too.
     if not ((inside >= 0) & (inside <= (width, height))).all():
         raise expected("segment.point_coords", inside.tolist(), f"points inside {width}x{height}")
+    if not (top_left < bottom_right).all():
+        corners = [top_left.tolist(), bottom_right.tolist()]
+        raise expected("segment.point_coords", f"box corners {corners}", "top left, then bottom right")
+
+
+def _require(ensemble: str, check: str, arrays: Arrays) -> None:
+    """Refuse a request that leaves out what the ensemble needs and its check sees."""
+    seen = {tensor.name for tensor in MODELS[check].inputs}
+    for tensor in MODELS[ensemble].inputs:
+        if tensor.name in seen and not tensor.optional and tensor.name not in arrays:
+            raise expected(f"{ensemble}.{tensor.name}", "nothing", f"{tensor.dtype}{brackets(tensor.dims)}")
 
 
 def _check_scheduler(parameters: Parameters, family: Family) -> None:

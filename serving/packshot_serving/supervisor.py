@@ -1,15 +1,18 @@
-"""``python -m packshot_serving.supervisor SHM_PREFIX COMMAND…``: runs tritonserver, leaves nothing behind.
+"""``python -m packshot_serving.supervisor SHM_PREFIX RUNTIME COMMAND…``: runs tritonserver to its end.
 
 tritonserver starts a process for every Python model and keeps shared memory with each. Killed
-hard, it leaves both. This process stands between the launcher and the server and sees to the end:
+hard, it leaves both; and when one of those processes dies, it keeps saying that it is ready while
+the callers of that model wait for ever. This process stands between the launcher and the server:
 
 - SIGTERM or SIGINT, or the launcher gone (its end of stdin closed): the server is asked to stop,
   and Triton answers what is running first.
 - SIGQUIT: the server is killed; nobody waits for its answers.
+- A Python model's process gone while the server runs on: the server is killed, so that its callers
+  hear of it.
 - The server gone, however: what is left of its process group is killed and reaped, and its shared
-  memory is removed.
+  memory is removed; if the launcher has gone too, so is its runtime directory.
 
-Its exit status is the server's.
+The exit status is the server's, or ``STUB_DIED``.
 """
 
 from __future__ import annotations
@@ -17,24 +20,31 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 #: Seconds between asking the server to stop and killing it; Triton gives running requests 30.
 STOP_TIMEOUT_S = 40.0
+#: A server that fails to start ends its models one by one before itself; give it this long.
+STUB_GRACE_S = 5.0
+#: Exit status after a Python model's process died (EX_SOFTWARE of sysexits.h).
+STUB_DIED = 70
 
+_POLL_S = 0.2
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None).prctl
 
 
 def main() -> int:
     """Run the command in ``sys.argv`` to its end."""
-    shm_prefix, *command = sys.argv[1:]
+    shm_prefix, runtime, *command = sys.argv[1:]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    stop = threading.Event()
+    stop, launcher_gone = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # A process group of its own: a Ctrl-C on the terminal reaches the launcher, which decides.
@@ -44,26 +54,64 @@ def main() -> int:
         process_group=0,
         preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
     )
-    threading.Thread(target=_watch_launcher, args=(stop,), daemon=True).start()
     signal.signal(signal.SIGQUIT, lambda *_: server.kill())
+    threading.Thread(target=_watch_launcher, args=(stop, launcher_gone), daemon=True).start()
     threading.Thread(target=_stop_when_asked, args=(server, stop), daemon=True).start()
     try:
-        return _wait(server)
+        return _wait(server, stop)
     finally:
         _clear_up(server.pid, shm_prefix)
+        if launcher_gone.is_set():
+            shutil.rmtree(runtime, ignore_errors=True)
 
 
-def _wait(server: subprocess.Popen[bytes]) -> int:
+def _wait(server: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """The server's exit status, once it has ended or one of its models has."""
+    stubs: set[int] = set()
+    lost_since: float | None = None
     # A blocked wait would keep the main thread from running its signal handlers in time.
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = server.wait(timeout=0.2)
+            status = server.wait(timeout=_POLL_S)
             return status if status >= 0 else 128 - status
+        living = living_children(server.pid)
+        stubs |= living
+        if stubs <= living or stop.is_set():
+            lost_since = None
+            continue
+        lost_since = lost_since or time.monotonic()
+        if time.monotonic() - lost_since > STUB_GRACE_S:
+            lost = ", ".join(map(str, sorted(stubs - living)))
+            sys.stdout.write(
+                f"packshot: the process of a Python model died (pid {lost}); ending the server\n"
+            )
+            sys.stdout.flush()
+            server.kill()
+            server.wait()
+            return STUB_DIED
 
 
-def _watch_launcher(stop: threading.Event) -> None:
+def living_children(pid: int) -> set[int]:
+    """Processes whose parent is ``pid``, without those that have ended and wait to be reaped."""
+    found = set()
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = Path(entry.path, "stat").read_text()
+        except OSError:  # it ended while we looked
+            continue
+        # "pid (name) state parent …"; the name may hold spaces and brackets.
+        state, parent = stat.rpartition(")")[2].split()[:2]
+        if int(parent) == pid and state != "Z":
+            found.add(int(entry.name))
+    return found
+
+
+def _watch_launcher(stop: threading.Event, launcher_gone: threading.Event) -> None:
     while os.read(sys.stdin.fileno(), 1024):
         pass
+    launcher_gone.set()
     stop.set()
 
 

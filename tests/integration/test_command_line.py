@@ -162,7 +162,7 @@ def test_serve_tells_when_the_server_dies(repository):
     os.kill(tritonserver, signal.SIGKILL)
     rest = serving.process.communicate(timeout=60)[1]
     assert serving.process.returncode == 8
-    assert "ended by itself with status 137; log: " in rest
+    assert "ended by itself: it ended with status 137; log: " in rest
     log = Path(rest.strip().rpartition("log: ")[2])
     assert log.exists()
     shutil.rmtree(log.parent)

@@ -99,8 +99,27 @@ def test_a_broken_model_is_named(repository, tmp_path):
     server.remove_log()
 
 
+def test_a_model_whose_process_died_releases_its_callers(repository):
+    """Killed for its memory, say. tritonserver alone would leave the callers waiting."""
+    request = arrays(make_generation(Parameters(200), 512, 512))
+    with TritonServer(repository) as server:
+        denoiser = next(
+            pid for pid in descendants(server.pid)
+            if b"denoiser/1/model.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )  # fmt: skip
+        triton = Triton(server.grpc_address)
+        threading.Timer(1.0, os.kill, (denoiser, signal.SIGKILL)).start()
+        began = time.monotonic()
+        with pytest.raises(InferenceServerException):
+            triton.infer("generate", request)
+        assert "the process of a Python model died" in server.failure(server.wait())
+        assert time.monotonic() - began < 20
+    server.remove_log()
+
+
 def test_a_relocated_repository_serves(repository, tmp_path):
-    moved = copy(repository, tmp_path)
+    """Wherever it is: Triton itself cannot take a path with a space."""
+    moved = copy(repository, tmp_path / "with a spâce")
     with TritonServer(moved) as server:
         answer = Triton(server.grpc_address).infer("generate", arrays(make_generation(Parameters(1))))
     assert answer["generated_image"].shape == (64, 96, 3)

@@ -51,9 +51,17 @@ def test_latents_and_picture(served, reference, scheduler, num_inference_steps, 
 
 
 def test_odd_latent_sizes(served, reference):
-    """264×200 pixels are 33×25 latents, which do not halve evenly."""
-    generation = make_generation(Parameters(7), width=264, height=200)
-    _, picture = reference.generate(generation)
+    """104×72 pixels are 13×9 latents, which do not halve evenly.
+
+    Small on purpose: at 264×200 these random networks amplify rounding until torch's own fp32 is 1.7e-3
+    from its fp64 after seven guided steps.
+    """
+    generation = make_generation(Parameters(7), width=104, height=72)
+    latents, picture = reference.generate(generation)
+    assert (
+        np.abs(denoise(served.triton, generation) - latents).max()
+        <= LATENTS_TOLERANCE * np.abs(latents).max()
+    )
     served_picture = served.triton.infer("generate", arrays(generation))["generated_image"]
     assert np.abs(served_picture.astype(int) - picture).max() <= PICTURE_TOLERANCE
 

@@ -6,10 +6,11 @@ import importlib.metadata
 import importlib.util
 import socket
 import sysconfig
+import tempfile
 
 import pytest
 
-from packshot.errors import RepositoryError, ServerStartError
+from packshot.errors import InvalidArgument, RepositoryError, ServerStartError
 from packshot.family import Canvas, Family, Manifest, sha256
 from packshot_serving import installation
 from packshot_serving.launcher import TritonServer, _reason
@@ -66,6 +67,32 @@ def test_a_taken_port(repository):
         port = taken.getsockname()[1]
         with pytest.raises(ServerStartError, match=f"port {port} for gRPC on 127.0.0.1 .* in use"):
             TritonServer(repository, grpc_port=port).start()
+
+
+@pytest.mark.parametrize(
+    "ports", [{"grpc_port": 99999}, {"http_port": -5}, {"grpc_port": 18201, "http_port": 18201}]
+)
+def test_ports_that_cannot_be(repository, ports):
+    with pytest.raises(InvalidArgument, match=r"ports: got .*expected different ones to 65535"):
+        TritonServer(repository, **ports).start()
+
+
+def test_an_ipv6_address():
+    with pytest.raises(InvalidArgument, match="bind: got '::1', expected an IPv4 address"):
+        TritonServer("anywhere", bind="::1")
+
+
+def test_a_temporary_directory_with_a_space(repository, monkeypatch, tmp_path_factory):
+    spaced = tmp_path_factory.mktemp("with a space")
+    monkeypatch.setattr(tempfile, "tempdir", str(spaced))
+    with pytest.raises(ServerStartError, match="set TMPDIR without spaces"):
+        TritonServer(repository).start()
+    assert not list(spaced.iterdir())
+
+
+def test_a_file_that_is_no_repository(repository):
+    with pytest.raises(RepositoryError, match="Not a directory; expected a model repository"):
+        TritonServer(repository / "step.onnx").start()
 
 
 def test_no_tritonserver_at_all(repository, monkeypatch, no_server_on_path):

@@ -50,7 +50,8 @@ def test_a_right_request_passes():
         ({"scheduler": text("plms")}, "scheduler: got 'plms', expected one of dpmpp_2m"),
         ({"seed": np.array([-1], np.int64)}, "seed: got -1"),
         ({"prompt": text(b"\xff")}, "prompt: got bytes that are not UTF-8"),
-        ({"prompt": text("x" * 10_001)}, "prompt: got 10001 bytes"),
+        ({"prompt": text("x" * 100_001)}, "prompt: got 100001 bytes"),
+        ({"latents": np.full((4, 8, 12), 1e38, np.float32)}, "generate.latents: got values up to 1e"),
         ({"latents": np.zeros((4, 8, 8), np.float32)}, r"generate.latents: got float32\[4,8,8\], expected float32\[4,8,12\]"),
         ({"latents": np.full((4, 8, 12), np.nan, np.float32)}, "generate.latents: got NaN or infinity"),
     ],
@@ -114,6 +115,8 @@ def test_a_right_prompt_passes(coords, labels):
         ([[5, 5], [0, 0]], [0, -1], "at least one point on the product or a box"),
         ([[5, 5]], [7], "labels 0, 1, 2, 3"),
         ([[5, 5]], [2], "both corners of each box"),
+        ([[50, 50], [1, 1]], [2, 3], "top left, then bottom right"),
+        ([[5, 5], [5, 5]], [2, 3], "top left, then bottom right"),
         ([[5, 193], [0, 0]], [1, -1], "points inside 256x192"),
         ([[np.nan, 5], [0, 0]], [1, -1], "points inside 256x192"),
         ([[5, 5], [0, 0]], [1], r"int64\[2\] like point_coords"),
@@ -122,6 +125,24 @@ def test_a_right_prompt_passes(coords, labels):
 def test_a_wrong_prompt_is_refused(coords, labels, message):
     with pytest.raises(InvalidArgument, match=message):
         check_prompts(prompt(coords, labels), FAMILY)
+
+
+def test_a_photo_that_does_not_fill_the_square():
+    small = {**prompt([[5, 5], [0, 0]], [1, -1]), "reshaped_input_size": np.array([100, 100])}
+    with pytest.raises(InvalidArgument, match=r"segment\.reshaped_input_size: got .* the longer side 256"):
+        check_prompts(small, FAMILY)
+
+
+@pytest.mark.parametrize("name", ["prompt", "image", "mask_image", "control_image"])
+def test_what_is_missing_is_named(name):
+    request = {given: array for given, array in generation().items() if given != name}
+    with pytest.raises(InvalidArgument, match=f"generate.{name}: got nothing, expected"):
+        check_generate(request, FAMILY)
+
+
+def test_a_missing_prompt_for_sam_is_named():
+    with pytest.raises(InvalidArgument, match=r"segment\.point_coords: got nothing"):
+        check_prompts({"reshaped_input_size": np.array([192, 256])}, FAMILY)
 
 
 def test_a_window_means_what_the_caller_wrote():

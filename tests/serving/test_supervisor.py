@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from packshot_serving.supervisor import STUB_DIED
+
 #: Stands for tritonserver: starts a child, as it does for a Python model, and keeps shared memory.
 SERVER = (
     "touch /dev/shm/{prefix}x; sleep 1000 & echo $! > {directory}/child; echo $$ > {directory}/server; {last}"
@@ -25,8 +27,18 @@ class Supervised:
         self.directory = directory
         self.prefix = f"packshot_test_{uuid.uuid4().hex}_"
         script = SERVER.format(directory=directory, prefix=self.prefix, last=last)
+        (directory / "runtime").mkdir()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "packshot_serving.supervisor", self.prefix, "bash", "-c", script],
+            [
+                sys.executable,
+                "-m",
+                "packshot_serving.supervisor",
+                self.prefix,
+                str(directory / "runtime"),
+                "bash",
+                "-c",
+                script,
+            ],
             stdin=subprocess.PIPE,
         )
         _until(self._started, "the script started")
@@ -88,6 +100,7 @@ def test_a_launcher_that_vanishes_stops_the_server(supervise):
     server.process.stdin.close()
     assert server.process.wait(timeout=10) == 128 + signal.SIGTERM
     server.assert_nothing_left()
+    assert not (server.directory / "runtime").exists()
 
 
 def test_a_killed_server_leaves_neither_processes_nor_shared_memory(supervise):
@@ -95,6 +108,15 @@ def test_a_killed_server_leaves_neither_processes_nor_shared_memory(supervise):
     os.kill(server.pid("server"), signal.SIGKILL)
     assert server.process.wait(timeout=10) == 128 + signal.SIGKILL
     server.assert_nothing_left()
+
+
+def test_a_model_whose_process_died_ends_the_server(supervise):
+    """tritonserver itself would go on saying that it is ready."""
+    server = supervise("while :; do sleep 0.05; done")
+    os.kill(server.pid("child"), signal.SIGKILL)
+    assert server.process.wait(timeout=15) == STUB_DIED
+    server.assert_nothing_left()
+    assert (server.directory / "runtime").exists(), "the launcher is there to read the log in it"
 
 
 def test_sigquit_kills_a_server_that_would_take_its_time(supervise):
