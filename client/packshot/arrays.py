@@ -8,6 +8,9 @@ import numpy as np
 
 from packshot.errors import expected
 
+#: Characters of a value in a message.
+MAX_SHOWN = 120
+
 
 def frozen(array: np.ndarray) -> np.ndarray:
     """A contiguous array that cannot be written to; copied only where the caller could still write."""
@@ -23,6 +26,17 @@ def describe(array: object) -> str:
     if not isinstance(array, np.ndarray):
         return type(array).__name__
     return f"{array.dtype}{brackets(array.shape)}"
+
+
+def shown(value: object) -> str:
+    """A value the way error messages write it: arrays by dtype and shape, all else by a short repr."""
+    if isinstance(value, np.ndarray):
+        return describe(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4300 digits.
+        return f"a very long {type(value).__name__}"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def brackets(shape: Sequence[object]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from packshot.arrays import check_uint8, frozen
+from packshot.arrays import check_uint8, frozen, shown
+from packshot.checks import integer, number
 from packshot.contract import MASK_THRESHOLD
 from packshot.cutout import Cutout, bounding_box
 from packshot.errors import expected
@@ -20,6 +21,8 @@ GREY = 127
 MIN_PRODUCT_PX = 4
 MAX_CANVAS_SIDE_PX = 16_384
 MAX_SCALE = 8.0
+#: A rotation this close to quarter turns is one: the rest would move no pixel of any canvas.
+WHOLE_TURN_DEGREE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class Placement:
             photo's own pixels, one to one.
         rotation_degree: counter-clockwise around the product's centre.
 
-    A placement that needs no resampling (``scale`` None or just 1:1, rotation a multiple of 90) is
-    moved to whole pixels and copied bit for bit.
+    A placement that needs no resampling (``scale`` None or just 1:1, rotation a multiple of 90,
+    give or take ``WHOLE_TURN_DEGREE``) is moved to whole pixels and copied bit for bit.
 
     Raises:
         InvalidArgument: a number is out of its range.
@@ -52,13 +55,11 @@ class Placement:
     def __post_init__(self) -> None:
         if not isinstance(self.cutout, Cutout):
             raise expected("placement.cutout", type(self.cutout).__name__, "a Cutout")
-        _check_number("placement.x", self.x, -1, 2)
-        _check_number("placement.y", self.y, -1, 2)
-        _check_number("placement.rotation_degree", self.rotation_degree, -360, 360)
+        for name, low, high in (("x", -1, 2), ("y", -1, 2), ("rotation_degree", -360, 360)):
+            object.__setattr__(self, name, number(f"placement.{name}", getattr(self, name), low, high))
         if self.scale is not None:
-            _check_number("placement.scale", self.scale, 0, MAX_SCALE)
-            if self.scale == 0:
-                raise expected("placement.scale", repr(self.scale), f"a number above 0, up to {MAX_SCALE:g}")
+            scale = number("placement.scale", self.scale, 0, MAX_SCALE, above=True)
+            object.__setattr__(self, "scale", scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class Composition:
         if not repaint.any():
             raise expected("mask_image", "products that cover the whole canvas", "some canvas to paint")
         if repaint.all():
-            raise expected("mask_image", "no pixel that is mostly product", "a product not lost at this scale")
+            raise expected(
+                "mask_image", "no pixel that is mostly product", "a product not lost at this scale"
+            )
         for name in ("image", "mask_image", "alpha", "foreground"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
@@ -111,10 +114,8 @@ def compose(placements: Placement | Sequence[Placement], canvas: tuple[int, int]
         InvalidArgument: no placement, a product wholly outside the canvas or too small on it, or no
             canvas left to paint.
     """
-    placed = [placements] if isinstance(placements, Placement) else list(placements)
-    if not placed or not all(isinstance(placement, Placement) for placement in placed):
-        raise expected("placements", repr(placements) if placed else "none", "at least one Placement")
-    width, height = _check_canvas(canvas)
+    placed = _check_placements(placements)
+    width, height = check_canvas(canvas)
     # Premultiplied: colours in 0 to 255 times alpha, alpha in 0 to 1.
     layer = np.zeros((height, width, 4), np.float32)
     for index, placement in enumerate(placed):
@@ -140,11 +141,11 @@ def _place(placement: Placement, width: int, height: int, what: str) -> np.ndarr
     if min(columns, rows) * factor < MIN_PRODUCT_PX:
         got = f"a product of {columns * factor:.1f}x{rows * factor:.1f} pixels"
         raise expected(what, got, f"at least {MIN_PRODUCT_PX} pixels each way")
-    quarters, rest = divmod(placement.rotation_degree, 90)
+    quarters = round(placement.rotation_degree / 90)
     centre = (placement.x * width, placement.y * height)
-    if rest == 0:
+    if abs(placement.rotation_degree - 90 * quarters) <= WHOLE_TURN_DEGREE:
         # Quarter turns move pixels without mixing them.
-        product = _resized(np.rot90(product, int(quarters)), factor)
+        product = _resized(np.rot90(product, quarters), factor)
         layer = _pasted(product, centre, width, height)
     else:
         layer = _rotated(product, factor, placement.rotation_degree, centre, width, height)
@@ -203,21 +204,30 @@ def _legal(premultiplied: np.ndarray) -> np.ndarray:
     return np.concatenate([colours * alpha, alpha], axis=2)
 
 
-def _check_canvas(canvas: tuple[int, int]) -> tuple[int, int]:
-    form = f"width and height, whole numbers from 1 to {MAX_CANVAS_SIDE_PX}"
-    if not isinstance(canvas, tuple | list) or len(canvas) != 2:
-        raise expected("canvas", repr(canvas), form)
-    for side in canvas:
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_CANVAS_SIDE_PX:
-            raise expected("canvas", repr(canvas), form)
-    return canvas[0], canvas[1]
+def check_canvas(canvas: tuple[int, int]) -> tuple[int, int]:
+    """Width and height as plain integers.
+
+    Raises:
+        InvalidArgument: it is not two whole numbers, or one is out of its range.
+    """
+    try:
+        width, height = (integer("canvas", side, 1, MAX_CANVAS_SIDE_PX) for side in canvas)
+    except (TypeError, ValueError):  # Not to be iterated over, another count, or an InvalidArgument.
+        form = f"width and height, whole numbers from 1 to {MAX_CANVAS_SIDE_PX}"
+        raise expected("canvas", shown(canvas), form) from None
+    return width, height
 
 
-def _check_number(what: str, value: object, low: float, high: float) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not low <= value <= high
-    ):
-        raise expected(what, repr(value), f"a number from {low:g} to {high:g}")
+def _check_placements(placements: Placement | Sequence[Placement]) -> list[Placement]:
+    form = "a Placement, such as Placement(cutout)"
+    if isinstance(placements, Placement):
+        return [placements]
+    if not isinstance(placements, Iterable):
+        raise expected("placements", type(placements).__name__, form)
+    placed = list(placements)
+    if not placed:
+        raise expected("placements", "none", "at least one Placement")
+    for index, placement in enumerate(placed):
+        if not isinstance(placement, Placement):
+            raise expected(f"placements[{index}]", type(placement).__name__, form)
+    return placed

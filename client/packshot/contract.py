@@ -11,7 +11,7 @@ numbers; the others stay free from request to request.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Dtype = Literal["UINT8", "INT32", "INT64", "FP32", "BYTES"]
@@ -103,6 +103,11 @@ def _same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
+def _all_optional(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """For the checks: what is missing is theirs to name. Triton would speak of a deadlock."""
+    return tuple(replace(tensor, optional=True) for tensor in tensors)
+
+
 PROMPT = Tensor("prompt", "BYTES", (1,), "UTF-8 text")
 NEGATIVE_PROMPT = Tensor("negative_prompt", "BYTES", (1,), 'UTF-8 text; "" if left out', True)
 INPUT_IDS = Tensor("input_ids", "INT64", ("T",), "token ids, padded as the checkpoint's tokenizer does")
@@ -132,7 +137,14 @@ PARAMETERS = (
     Tensor("controlnet_conditioning_scale", "FP32", ("K",), "0 to 4; 0.5 if left out", True),
     Tensor("control_guidance_start", "FP32", ("K",), "0 to 1; 0 if left out", True),
     Tensor("control_guidance_end", "FP32", ("K",), "above the start, to 1; 1 if left out", True),
-    Tensor("scheduler", "BYTES", (1,), "dpmpp_2m (if left out), ddim or euler", True),
+    Tensor(
+        "scheduler",
+        "BYTES",
+        (1,),
+        "dpmpp_2m (if left out), dpmpp_2m_karras, ddim, euler, euler_karras, euler_ancestral, unipc, "
+        "unipc_karras or pndm",
+        True,
+    ),
 )
 PARAMETER_NAMES = tuple(tensor.name for tensor in PARAMETERS)
 
@@ -167,15 +179,16 @@ MODELS: dict[str, Model] = {
     for model in (
         Model(
             "check_prompts", "python", "refuses a SAM prompt that cannot be right, before the encoder runs",
-            (RESHAPED_INPUT_SIZE, POINT_COORDS, POINT_LABELS), (RESHAPED_INPUT_SIZE,),
+            _all_optional(RESHAPED_INPUT_SIZE, POINT_COORDS, POINT_LABELS), (RESHAPED_INPUT_SIZE,),
         ),
         Model(
             "sam_encoder", "onnxruntime", "photo → image embedding; cached by the photo",
             (SAM_IMAGE, RESHAPED_INPUT_SIZE), (IMAGE_EMBEDDINGS,), max_batch_size=4, response_cache=True,
         ),
         Model(
-            "sam_decoder", "onnxruntime", "embedding, prompt → three masks; batches across photos",
-            (IMAGE_EMBEDDINGS, POINT_COORDS, POINT_LABELS), (LOW_RES_MASKS, IOU_PREDICTIONS), max_batch_size=16,
+            "sam_decoder", "onnxruntime", "embedding and prompt → three masks; batches across photos",
+            (IMAGE_EMBEDDINGS, POINT_COORDS, POINT_LABELS), (LOW_RES_MASKS, IOU_PREDICTIONS),
+            max_batch_size=16,
         ),
         Model(
             "segment", "ensemble", "photo and prompt → masks",
@@ -183,7 +196,7 @@ MODELS: dict[str, Model] = {
         ),
         Model(
             "check_inputs", "python", "refuses a generation that cannot be right, before anything is queued",
-            _GENERATE_INPUTS, (PROMPT, NEGATIVE_PROMPT, MASK_IMAGE),
+            _all_optional(*_GENERATE_INPUTS), (PROMPT, NEGATIVE_PROMPT, MASK_IMAGE),
         ),
         Model(
             "tokenizer", "python", "the checkpoint's own tokenizer",

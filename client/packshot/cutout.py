@@ -17,7 +17,7 @@ from packshot.photo import load_photo
 from packshot.png import save_png
 
 if TYPE_CHECKING:
-    from packshot.photo import Photo
+    from packshot.photo import Photo, PhotoSource
 
 #: Width of the soft rim in pixels of the photo. It lies inside the mask, so it shows none of the background.
 RIM_PX = 2
@@ -61,7 +61,7 @@ class Cutout:
         alternatives: tuple[Cutout, ...] = (),
     ) -> Cutout:
         """Cut along a mask, bool [H, W], True on the product."""
-        if mask.dtype != np.bool_ or mask.ndim != 2:
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
             raise expected("cutout.mask", describe(mask), "bool[H,W]")
         return cls(image, soft_alpha(mask), iou, alternatives)
 
@@ -73,13 +73,13 @@ class Cutout:
         return cls(photo.image, photo.alpha)
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str] | bytes) -> Cutout:
-        """Read an image with transparency, such as :meth:`save` writes."""
+    def load(cls, source: PhotoSource) -> Cutout:
+        """Read an image with transparency, such as :meth:`save` writes; see :func:`packshot.load_photo`."""
         photo = load_photo(source)
         try:
             return cls.from_photo(photo)
         except InvalidArgument as error:
-            name = "" if isinstance(source, bytes) else f"{os.fspath(source)}: "
+            name = f"{os.fspath(source)}: " if isinstance(source, str | os.PathLike) else ""
             raise InvalidArgument(f"{name}{error}") from None
 
     @property
@@ -103,7 +103,7 @@ class Cutout:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a PNG with transparency; an existing file is replaced."""
-        iou = None if self.iou is None or not math.isfinite(self.iou) else round(self.iou, 6)
+        iou = None if self.iou is None or not math.isfinite(self.iou) else round(float(self.iou), 6)
         save_png(path, self.rgba, {"iou": iou})
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 
 from packshot.arrays import check_uint8
-from packshot.errors import expected
+from packshot.checks import number
 
 
 def canny(
@@ -31,8 +29,8 @@ def canny(
         InvalidArgument: wrong dtype or shape, or thresholds that are not 0 ≤ low ≤ high.
     """
     image = check_uint8("canny.image", image, "H", "W", 3)
-    if not (math.isfinite(low) and math.isfinite(high) and 0 <= low <= high):
-        raise expected("canny thresholds", f"low {low}, high {high}", "0 ≤ low ≤ high")
+    low = number("canny.low", low, 0)
+    high = number("canny.high", high, low)
     edges = cv2.Canny(np.ascontiguousarray(image), low, high)
     if alpha is not None:
         check_uint8("canny.alpha", alpha, *image.shape[:2])

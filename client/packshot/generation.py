@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import secrets
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from packshot.arrays import shown
+from packshot.checks import integer
 from packshot.errors import PromptTruncatedWarning, expected
 from packshot.parameters import MAX_SEED, Parameters, check_seed
 
@@ -23,7 +27,7 @@ def parameter_arrays(parameters: Parameters, count: int) -> dict[str, np.ndarray
     return {
         "num_inference_steps": np.array([parameters.num_inference_steps], np.int32),
         "guidance_scale": np.array([parameters.guidance_scale], np.float32),
-        "scheduler": text(parameters.scheduler),
+        "scheduler": text("scheduler", parameters.scheduler),
         **{
             name: np.array(parameters.per_controlnet(name, count), np.float32)
             for name in per_controlnet
@@ -31,9 +35,43 @@ def parameter_arrays(parameters: Parameters, count: int) -> dict[str, np.ndarray
     }  # fmt: skip
 
 
-def text(value: str) -> np.ndarray:
-    """Text as a BYTES tensor of one element."""
-    return np.array([value.encode()], np.object_)
+def settings(fields: Mapping[str, Any]) -> Parameters:
+    """Keywords of ``shoot`` as parameters.
+
+    Raises:
+        TypeError: one of them is unknown, as for any call in Python.
+        InvalidArgument: see :class:`packshot.Parameters`.
+    """
+    known = Parameters.__dataclass_fields__
+    for name in fields:
+        if name not in known:
+            raise TypeError(
+                f"shoot() got an unexpected keyword {name!r}, expected some of {', '.join(known)}"
+            )
+    return Parameters(**fields)
+
+
+def prompts(prompt: str, negative_prompt: str) -> dict[str, np.ndarray]:
+    """Both prompts as tensors, without batch axis.
+
+    Raises:
+        InvalidArgument: one is not text.
+    """
+    return {"prompt": text("prompt", prompt), "negative_prompt": text("negative_prompt", negative_prompt)}
+
+
+def text(what: str, value: object) -> np.ndarray:
+    """Text as a BYTES tensor of one element.
+
+    Raises:
+        InvalidArgument: it is not text, or text that UTF-8 cannot write.
+    """
+    if not isinstance(value, str):
+        raise expected(what, type(value).__name__, "text")
+    try:
+        return np.array([value.encode()], np.object_)
+    except UnicodeEncodeError as error:
+        raise expected(what, f"the lone surrogate {shown(value[error.start])}", "text in Unicode") from None
 
 
 def warn_truncated(counts: np.ndarray) -> None:
@@ -46,20 +84,14 @@ def warn_truncated(counts: np.ndarray) -> None:
             )
 
 
-def first_seed(seed: int | None, num_images: int) -> int:
-    """The seed of the first of several pictures; drawn at random if there is none."""
-    if isinstance(num_images, bool) or not isinstance(num_images, int) or num_images < 1:
-        raise expected("num_images", repr(num_images), f"an integer from 1 to {MAX_NUM_IMAGES}")
-    if num_images > MAX_NUM_IMAGES:
-        raise expected("num_images", num_images, f"an integer from 1 to {MAX_NUM_IMAGES}")
-    if seed is None:
-        return secrets.randbelow(_DRAWN_SEEDS)
-    if check_seed(seed) + num_images - 1 > MAX_SEED:
-        raise expected("seed", f"{seed} for {num_images} images", f"the last one at most {MAX_SEED}")
-    return seed
+def image_seeds(seed: int | None, num_images: int) -> range:
+    """The seeds of several pictures; the first is drawn at random if there is none.
 
-
-def check_text(what: str, text: object) -> None:
-    """Refuse a prompt that is not text."""
-    if not isinstance(text, str):
-        raise expected(what, type(text).__name__, "text")
+    Raises:
+        InvalidArgument: the number of pictures or one of the seeds is out of its range.
+    """
+    count = integer("num_images", num_images, 1, MAX_NUM_IMAGES)
+    first = secrets.randbelow(_DRAWN_SEEDS) if seed is None else check_seed(seed)
+    if first + count - 1 > MAX_SEED:
+        raise expected("seed", f"{first} for {count} images", f"the last one at most {MAX_SEED}")
+    return range(first, first + count)

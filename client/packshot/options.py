@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from packshot.errors import expected
+from packshot.checks import integer, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "first_backoff_s", "max_backoff_s"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise expected(f"options.{name}", repr(value), "a number of seconds above 0")
+            seconds = number(f"options.{name}", getattr(self, name), 0, above=True)
+            object.__setattr__(self, name, seconds)
         for name, least in (("max_retries", 0), ("max_in_flight", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise expected(f"options.{name}", repr(value), f"an integer from {least}")
+            object.__setattr__(self, name, integer(f"options.{name}", getattr(self, name), least))

@@ -5,17 +5,36 @@ One definition for the client, the command line, the served contract and the den
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from packshot.arrays import shown
+from packshot.checks import integer, number
 from packshot.errors import expected
 
-SCHEDULERS = ("dpmpp_2m", "ddim", "euler")
+SCHEDULERS = (
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "ddim",
+    "euler",
+    "euler_karras",
+    "euler_ancestral",
+    "unipc",
+    "unipc_karras",
+    "pndm",
+)
 MAX_INFERENCE_STEPS = 200
 MAX_GUIDANCE_SCALE = 50.0
 MAX_CONTROLNET_SCALE = 4.0
 MAX_SEED = 2**63 - 1
+
+#: The greatest value of each field that is not an integer; the least is 0.
+_RANGES = {
+    "guidance_scale": MAX_GUIDANCE_SCALE,
+    "controlnet_conditioning_scale": MAX_CONTROLNET_SCALE,
+    "control_guidance_start": 1.0,
+    "control_guidance_end": 1.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +42,7 @@ class Parameters:
     """How to paint the scene.
 
     The three ControlNet fields take one number for every ControlNet of the family, or a tuple
-    with one number each.
+    (or list) with one number each. Numbers of numpy are stored as plain ones.
 
     Attributes:
         num_inference_steps: denoising steps, 1 to 200.
@@ -46,23 +65,19 @@ class Parameters:
     scheduler: str = "dpmpp_2m"
 
     def __post_init__(self) -> None:
-        _integer("num_inference_steps", self.num_inference_steps, 1, MAX_INFERENCE_STEPS)
-        _number("guidance_scale", self.guidance_scale, 0.0, MAX_GUIDANCE_SCALE)
-        for scale in _each(self.controlnet_conditioning_scale):
-            _number("controlnet_conditioning_scale", scale, 0.0, MAX_CONTROLNET_SCALE)
+        steps = integer("num_inference_steps", self.num_inference_steps, 1, MAX_INFERENCE_STEPS)
+        object.__setattr__(self, "num_inference_steps", steps)
+        for name, high in _RANGES.items():
+            object.__setattr__(self, name, _numbers(name, getattr(self, name), high))
         starts, ends = _each(self.control_guidance_start), _each(self.control_guidance_end)
-        for start in starts:
-            _number("control_guidance_start", start, 0.0, 1.0)
-        for end in ends:
-            _number("control_guidance_end", end, 0.0, 1.0)
         if max(starts) >= min(ends) and any(start >= end for start, end in _paired(starts, ends)):
             raise expected(
                 "control_guidance_start",
                 f"{self.control_guidance_start} with control_guidance_end {self.control_guidance_end}",
                 "start < end",
             )
-        if self.scheduler not in SCHEDULERS:
-            raise expected("scheduler", repr(self.scheduler), "one of " + ", ".join(SCHEDULERS))
+        if not isinstance(self.scheduler, str) or self.scheduler not in SCHEDULERS:
+            raise expected("scheduler", shown(self.scheduler), "one of " + ", ".join(SCHEDULERS))
 
     def as_dict(self) -> dict[str, Any]:
         """All fields by name, as plain JSON values."""
@@ -76,15 +91,25 @@ class Parameters:
         """
         value = getattr(self, name)
         if not isinstance(value, tuple):
-            return (float(value),) * count
+            return (value,) * count
         if len(value) != count:
-            raise expected(name, f"{len(value)} values", f"1 or {count}, one for each ControlNet")
+            got = f"{len(value)} value" + ("s" if len(value) > 1 else "")
+            raise expected(name, got, f"{count} (one for each ControlNet) or a plain number")
         return value
 
 
 def check_seed(seed: int) -> int:
     """A seed as the server takes it: 0 to 2^63 − 1."""
-    return _integer("seed", seed, 0, MAX_SEED)
+    return integer("seed", seed, 0, MAX_SEED)
+
+
+def _numbers(name: str, value: object, high: float) -> float | tuple[float, ...]:
+    """A field as a plain float, or a ControlNet field as a tuple of them."""
+    if name == "guidance_scale" or not isinstance(value, tuple | list):
+        return number(name, value, 0, high)
+    if not value:
+        raise expected(name, shown(value), "a number, or one for each ControlNet")
+    return tuple(number(name, each, 0, high) for each in value)
 
 
 def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
@@ -95,19 +120,3 @@ def _paired(starts: tuple[float, ...], ends: tuple[float, ...]) -> list[tuple[fl
     count = max(len(starts), len(ends))
     wide = [side * count if len(side) == 1 else side for side in (starts, ends)]
     return list(zip(*wide, strict=False))
-
-
-def _integer(name: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise expected(name, repr(value), f"an integer from {low} to {high}")
-    return value
-
-
-def _number(name: str, value: object, low: float, high: float) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not low <= value <= high
-    ):
-        raise expected(name, repr(value), f"a number from {low:g} to {high:g}")

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from packshot.arrays import describe, frozen
-from packshot.errors import InvalidArgument, expected
-
-MAX_SIDE_PX = 16_384
-MAX_PIXELS = 120_000_000
-
-#: Formats for photos. Pillow reads more, some by starting other programs; a photo needs none of those.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "JPEG2000", "PPM")
-#: What Pillow's decoders raise on broken files, besides OSError.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+from packshot.arrays import check_uint8, describe, frozen
+from packshot.decoding import MAX_PIXELS, MAX_SIDE_PX, SIZE_LIMIT, decoding, opened
+from packshot.errors import expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +23,20 @@ class Photo:
     Attributes:
         image: uint8 [H, W, 3], sRGB.
         alpha: uint8 [H, W], 255 opaque; None if the photo has no transparency.
+
+    Raises:
+        InvalidArgument: shapes or dtypes are wrong, or it is too large.
     """
 
     image: np.ndarray
     alpha: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        height, width = self.image.shape[:2]
+        height, width, _ = check_uint8("photo.image", self.image, "H", "W", 3).shape
         _check_size("photo", width, height)
         object.__setattr__(self, "image", frozen(self.image))
         if self.alpha is not None:
+            check_uint8("photo.alpha", self.alpha, height, width)
             object.__setattr__(self, "alpha", frozen(self.alpha))
 
     @property
@@ -67,7 +62,8 @@ def load_photo(source: PhotoSource) -> Photo:
             [H, W], [H, W, 3] (RGB) or [H, W, 4] (RGBA).
 
     Returns:
-        The photo. Greyscale, palette, CMYK and 16-bit images work; 16 bits are rounded to 8.
+        The photo. Greyscale, palette, CMYK and 16-bit images work. 16 bits are
+        rounded to 8 in arrays and greyscale files; of colour files Pillow keeps the upper 8.
 
     Raises:
         InvalidArgument: no such file, not an image, broken, empty, a side above 16384 pixels or
@@ -78,40 +74,27 @@ def load_photo(source: PhotoSource) -> Photo:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _from_pil(source, "photo")
+        with decoding("photo"):
+            return _from_pil(source, "photo")
     if isinstance(source, bytes):
         return _from_file(io.BytesIO(source), "photo")
     if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
+            raise expected("photo", "an empty path", "an image file")
         return _from_file(Path(source), f"photo {os.fspath(source)}")
     raise expected("photo", type(source).__name__, "a path, bytes, a PIL image or a numpy array")
 
 
 def _from_file(file: Path | io.BytesIO, what: str) -> Photo:
-    Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
-    try:
-        with warnings.catch_warnings():
-            # We have our own limits on size, and name them when they are passed.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=formats) as image:
-                return _from_pil(image, what)
-    except InvalidArgument:
-        raise
-    except FileNotFoundError:
-        raise expected(what, "no such file", "an image file") from None
-    except Image.DecompressionBombError:
-        raise expected(what, "more than 178 megapixels", _SIZE_LIMIT) from None
-    except Image.UnidentifiedImageError:
-        raise expected(what, "something that is not an image", "an image file such as JPEG or PNG") from None
-    except _DECODE_ERRORS as error:
-        raise expected(what, f"a file that cannot be read ({error})", "a complete image file") from None
+    with decoding(what), opened(file) as image:
+        return _from_pil(image, what)
 
 
 def _from_pil(image: Image.Image, what: str) -> Photo:
     _check_size(what, *image.size)
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
-        return _from_array(_sixteen_bits(upright, what))
+        return _sixteen_bits(upright, what)
     if upright.mode == "F":
         raise expected(what, "floating-point pixels", "8 or 16 bits for each channel")
     alpha = None
@@ -122,11 +105,16 @@ def _from_pil(image: Image.Image, what: str) -> Photo:
     return Photo(np.asarray(_to_srgb(upright, image.info.get("icc_profile"))), alpha)
 
 
-def _sixteen_bits(image: Image.Image, what: str) -> np.ndarray:
+def _sixteen_bits(image: Image.Image, what: str) -> Photo:
     values = np.asarray(image)
     if values.min(initial=0) < 0 or values.max(initial=0) > 65_535:
         raise expected(what, "32-bit pixels", "8 or 16 bits for each channel")
-    return values.astype(np.uint16)
+    photo = _from_array(values.astype(np.uint16))
+    # The one grey that a PNG may declare transparent; two greys can be the same once rounded.
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return photo
+    return Photo(photo.image, np.where(values == transparent, np.uint8(0), np.uint8(255)))
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -160,9 +148,6 @@ def _from_array(array: np.ndarray) -> Photo:
     return Photo(array[..., :3], array[..., 3] if channels == 4 else None)
 
 
-_SIZE_LIMIT = f"sides from 1 to {MAX_SIDE_PX} pixels, at most {MAX_PIXELS // 10**6} megapixels"
-
-
 def _check_size(what: str, width: int, height: int) -> None:
     if not (1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX and width * height <= MAX_PIXELS):
-        raise expected(what, f"{width}x{height}", _SIZE_LIMIT)
+        raise expected(what, f"{width}x{height}", SIZE_LIMIT)

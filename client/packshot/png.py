@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from packshot.arrays import shown
+from packshot.decoding import decoding, opened
 from packshot.errors import expected
 
 TEXT_KEY = "packshot"
@@ -36,24 +39,32 @@ def save_png(path: str | os.PathLike[str], pixels: np.ndarray, made_by: Mapping[
         raise expected("output", str(path), "a name that ends in .png")
     info = PngInfo()
     info.add_itxt(TEXT_KEY, json.dumps(made_by, ensure_ascii=False, allow_nan=False))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # Its own name, not the file's: that may be as long as a name can be already.
+    partial = path.with_name(f".packshot-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        Image.fromarray(pixels).save(partial, format="PNG", pnginfo=info)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise expected("output", f"{path} ({error.strerror or error})", "a place to write to") from None
+        try:
+            Image.fromarray(pixels).save(partial, format="PNG", pnginfo=info)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise expected("output", f"{path} ({why})", "a place to write to") from None
 
 
 def read_made_by(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What made a PNG that packshot wrote; empty for any other image.
 
     Raises:
-        InvalidArgument: the file is not an image.
+        InvalidArgument: the file is not an image, or what it carries under our key is not ours.
     """
+    what = f"png {os.fspath(path)}"
+    with decoding(what), opened(Path(path)) as image:
+        text = image.info.get(TEXT_KEY, "{}")
     try:
-        with Image.open(path) as image:
-            text = image.info.get(TEXT_KEY)
-    except OSError as error:
-        raise expected("png", f"{os.fspath(path)} ({error})", "an image file") from None
-    return json.loads(text) if isinstance(text, str) else {}
+        made_by = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        made_by = None
+    if not isinstance(made_by, dict):
+        raise expected(what, f"the text {shown(text)} under '{TEXT_KEY}'", "a JSON object")
+    return made_by

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from packshot.arrays import frozen
+from packshot.arrays import frozen, shown
 from packshot.contract import (
     LABEL_BACKGROUND,
     LABEL_BOX_BOTTOM_RIGHT,
@@ -153,8 +153,8 @@ def _rows(what: str, values: Points | Boxes | None, width: int) -> np.ndarray:
     form = f"a list of {'x, y' if width == 2 else 'x0, y0, x1, y1'} in pixels of the photo"
     try:
         rows = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise expected(what, repr(values), form) from None
+    except (TypeError, ValueError, OverflowError):
+        raise expected(what, shown(values), form) from None
     if rows.size == 0:
         return np.zeros((0, width))
     if rows.ndim != 2 or rows.shape[1] != width:
@@ -167,11 +167,14 @@ def _rows(what: str, values: Points | Boxes | None, width: int) -> np.ndarray:
 def _labels(labels: Labels | None, count: int) -> np.ndarray:
     if labels is None:
         return np.full(count, LABEL_FOREGROUND, np.int64)
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except (ValueError, OverflowError):
+        raise expected("labels", shown(labels), f"[{count}], one for each point") from None
     if array.shape != (count,):
         raise expected("labels", f"shape {list(array.shape)}", f"[{count}], one for each point")
     if not np.isin(array, [LABEL_BACKGROUND, LABEL_FOREGROUND]).all():
-        raise expected("labels", array.tolist(), "1 (product) or 0 (background)")
+        raise expected("labels", shown(array.tolist()), "1 (product) or 0 (background)")
     return array.astype(np.int64)
 
 

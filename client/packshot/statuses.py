@@ -48,9 +48,13 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     text = plain(message)
     if kind is InvalidArgument:
         return InvalidArgument(text)
-    if kind is Unavailable and re.search("failed to connect|connection refused", text, re.IGNORECASE):
+    if kind is Unavailable and re.search(r"parsing HTTP/2|http1", text, re.IGNORECASE):
+        text = "something answers there, but not gRPC; a server's gRPC port is 8001 unless told otherwise"
+    elif kind is Unavailable and re.search("failed to connect|connection refused", text, re.IGNORECASE):
         text = "no server answers there"
-    elif kind is Unavailable and re.search("socket closed|connection reset|recvmsg", text, re.IGNORECASE):
+    elif kind is Unavailable and re.search(
+        "socket closed|connection reset|recvmsg|cancelling all calls", text, re.IGNORECASE
+    ):
         text = "the server went away during the call"
     elif kind is InternalError:
         text = f"{text or 'failed without a message'}; the server's log says more"

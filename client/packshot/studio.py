@@ -10,12 +10,12 @@ from typing import Any, TypeVar, Unpack
 
 import numpy as np
 
-from packshot.canvas import Composition, Placement, compose
+from packshot.canvas import Composition, Placement, check_canvas, compose
 from packshot.cutout import Cutout
 from packshot.edges import canny
 from packshot.errors import expected
 from packshot.family import Family
-from packshot.generation import check_text, first_seed, parameter_arrays, text, warn_truncated
+from packshot.generation import image_seeds, parameter_arrays, prompts, settings, warn_truncated
 from packshot.masks import best_cutout
 from packshot.options import Options
 from packshot.parameters import Parameters, check_seed
@@ -155,13 +155,13 @@ class AsyncStudio:
             Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`. The first
                 picture that fails ends the call; those under way are cancelled.
         """
-        settings = Parameters(**parameters)
-        first = first_seed(seed, num_images)
-        check_text("prompt", prompt)
-        check_text("negative_prompt", negative_prompt)
+        how = settings(parameters)
+        seeds = image_seeds(seed, num_images)
+        texts = prompts(prompt, negative_prompt)
+        size = check_canvas(canvas)
         family = await self.family()
         began = time.perf_counter()
-        composition = await asyncio.to_thread(_composed, placements, canvas, family)
+        composition = await asyncio.to_thread(_composed, placements, size, family)
         composed = time.perf_counter()
         if control_image is None:
             control_image = await asyncio.to_thread(canny, composition.image, alpha=composition.alpha)
@@ -172,21 +172,19 @@ class AsyncStudio:
         async def one(image_seed: int) -> Shot:
             nonlocal done
             asked = time.perf_counter()
-            picture, truncated = await self._generate(
-                *images, prompt, negative_prompt, image_seed, settings, None
-            )
+            picture, truncated = await self._generate(*images, texts, image_seed, how, None)
             answered = time.perf_counter()
             pasted = paste_back(composition, picture)
             timings_s = {**once_s, "generate": answered - asked, "paste": time.perf_counter() - answered}
-            shot = Shot(pasted, image_seed, prompt, negative_prompt, settings, family.name, timings_s)
+            shot = Shot(pasted, image_seed, prompt, negative_prompt, how, family.name, timings_s)
             done += 1
             if done == 1:
                 warn_truncated(truncated)
             if progress is not None:
-                progress(done, num_images, shot)
+                progress(done, len(seeds), shot)
             return shot
 
-        return await self._gathered([one(first + index) for index in range(num_images)])
+        return await self._gathered([one(image_seed) for image_seed in seeds])
 
     async def generate(
         self,
@@ -218,8 +216,11 @@ class AsyncStudio:
         Warns:
             PromptTruncatedWarning: a prompt is longer than the text encoder reads.
         """
+        if not isinstance(parameters, Parameters):
+            raise expected("parameters", type(parameters).__name__, "Parameters")
+        texts = prompts(prompt, negative_prompt)
         picture, truncated = await self._generate(
-            image, mask_image, control_image, prompt, negative_prompt, seed, parameters, latents
+            image, mask_image, control_image, texts, check_seed(seed), parameters, latents
         )
         warn_truncated(truncated)
         return picture
@@ -229,8 +230,7 @@ class AsyncStudio:
         image: np.ndarray,
         mask_image: np.ndarray,
         control_image: np.ndarray,
-        prompt: str,
-        negative_prompt: str,
+        texts: dict[str, np.ndarray],
         seed: int,
         parameters: Parameters,
         latents: np.ndarray | None,
@@ -240,12 +240,11 @@ class AsyncStudio:
         if isinstance(control_image, np.ndarray) and control_image.ndim == 2:
             control_image = np.repeat(control_image[None], count, axis=0)
         arrays = {
-            "prompt": text(prompt),
-            "negative_prompt": text(negative_prompt),
+            **texts,
             "image": image,
             "mask_image": mask_image,
             "control_image": control_image,
-            "seed": np.array([check_seed(seed)], np.int64),
+            "seed": np.array([seed], np.int64),
             **parameter_arrays(parameters, count),
         }
         if latents is not None:
@@ -276,12 +275,10 @@ class AsyncStudio:
 def _composed(
     placements: Placement | Sequence[Placement] | Composition, canvas: tuple[int, int], family: Family
 ) -> Composition:
-    if isinstance(placements, Composition):
-        if placements.size != tuple(canvas):
-            raise expected("canvas", f"{canvas}", f"{placements.size} like the composition")
-        family.canvas.check(*placements.size)
-        return placements
     # Checked first: composing on a wrong size would be work for nothing.
-    if len(canvas) == 2 and all(isinstance(side, int) for side in canvas):
-        family.canvas.check(*canvas)
-    return compose(placements, canvas)
+    family.canvas.check(*canvas)
+    if not isinstance(placements, Composition):
+        return compose(placements, canvas)
+    if placements.size != canvas:
+        raise expected("canvas", f"{canvas}", f"{placements.size} like the composition")
+    return placements

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -13,7 +14,7 @@ from tritonclient.grpc import InferInput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from packshot.arrays import brackets, describe
+from packshot.arrays import brackets, describe, shown
 from packshot.contract import MODELS, Model, Tensor
 from packshot.errors import DeadlineExceeded, InternalError, RepositoryError, Unavailable, expected
 from packshot.family import Family
@@ -30,6 +31,8 @@ _CHANNEL_ARGUMENTS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
+#: A name, an IPv4 address, or an IPv6 address in brackets; and a port.
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(?P<port>[0-9]{1,5})")
 _NUMPY_NAMES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "text"}
 
 
@@ -42,8 +45,9 @@ class Transport:
     """
 
     def __init__(self, server: str, options: Options) -> None:
-        if not isinstance(server, str) or not server.rpartition(":")[2].isdigit() or "://" in server:
-            raise expected("server", repr(server), "host:port of a gRPC service")
+        match = _ADDRESS.fullmatch(server) if isinstance(server, str) else None
+        if not match or not 1 <= int(match["port"]) <= 65_535:
+            raise expected("server", shown(server), "host:port of a gRPC service")
         self.server = server
         self._options = options
         self._client: InferenceServerClient | None = None
@@ -118,6 +122,7 @@ class Transport:
     async def _retried(self, send: Callable[[float], Awaitable[Answer]]) -> Answer:
         """Send until there is an answer, another error than UNAVAILABLE, or no time left."""
         deadline = time.monotonic() + self._options.timeout_s
+        reasons: list[str] = []
         for attempt in range(self._options.max_retries + 1):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
@@ -128,11 +133,15 @@ class Transport:
                 failure = translate(error.status(), error.message() or "", self.server)
             if isinstance(failure, DeadlineExceeded):
                 break
-            if not isinstance(failure, Unavailable) or attempt == self._options.max_retries:
+            if not isinstance(failure, Unavailable):
                 raise failure
+            reason = str(failure).removeprefix(f"{self.server}: ")
+            if reason not in reasons:
+                reasons.append(reason)
             pause_s = self._pause_s(attempt)
-            if time.monotonic() + pause_s >= deadline:
-                raise failure
+            if attempt == self._options.max_retries or time.monotonic() + pause_s >= deadline:
+                # What began it says more than how the last retry ended.
+                raise Unavailable(f"{self.server}: {'; then '.join(reasons)}")
             await asyncio.sleep(pause_s)
         raise DeadlineExceeded(f"{self.server}: no answer within {self._options.timeout_s:g} s")
 

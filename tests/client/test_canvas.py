@@ -45,6 +45,15 @@ def test_quarter_turns_move_pixels_without_mixing_them(quarters):
     np.testing.assert_array_equal(composition.foreground[y0:y1, x0:x1], wanted)
 
 
+@pytest.mark.parametrize("degree", [1e-12, -1e-17, 90 - 1e-9, -180 + 1e-7])
+def test_a_rotation_next_to_quarter_turns_is_one(degree):
+    place = Placement(product(), x=0.5, y=0.5, scale=None)
+    turned = compose(dataclasses.replace(place, rotation_degree=degree), CANVAS)
+    wanted = compose(dataclasses.replace(place, rotation_degree=90 * round(degree / 90)), CANVAS)
+    np.testing.assert_array_equal(turned.foreground, wanted.foreground)
+    np.testing.assert_array_equal(turned.alpha, wanted.alpha)
+
+
 def test_scale_one_is_the_largest_that_fits():
     wide = compose(Placement(opaque(40, 10), x=0.5, y=0.5, scale=1), CANVAS)
     assert centre_and_size(wide) == (48, 32, 96, 24)
@@ -143,7 +152,13 @@ def test_a_wrong_placement_is_refused(fields, message):
     ("placements", "canvas", "message"),
     [
         ([], CANVAS, "placements: got none, expected at least one Placement"),
-        (["cup"], CANVAS, r"placements: got \['cup'\]"),
+        (["cup"], CANVAS, r"placements\[0\]: got str, expected a Placement, such as Placement\(cutout\)$"),
+        ([Placement(opaque()), 3], CANVAS, r"placements\[1\]: got int, expected a Placement"),
+        (opaque(), CANVAS, r"placements: got Cutout, expected a Placement, such as Placement\(cutout\)"),
+        (None, CANVAS, "placements: got NoneType, expected a Placement"),
+        (Placement(opaque()), None, "canvas: got None, expected width and height"),
+        (Placement(opaque()), 64, "canvas: got 64, expected width and height"),
+        (Placement(opaque()), (True, 64), r"canvas: got \(True, 64\)"),
         (Placement(opaque()), (0, 64), r"canvas: got \(0, 64\), expected width and height"),
         (Placement(opaque()), (64.5, 64), r"canvas: got \(64.5, 64\)"),
         (Placement(opaque()), "64x64", "canvas: got '64x64'"),
@@ -169,7 +184,5 @@ def test_a_wrong_composition_is_refused(placements, canvas, message):
 
 def test_a_canvas_with_only_a_trace_of_a_product_counts_as_empty():
     faint = Cutout(np.zeros((9, 9, 3), np.uint8), np.full((9, 9), 100, np.uint8))
-    with pytest.raises(
-        InvalidArgument, match="mask_image: got no pixel that is mostly product"
-    ):
+    with pytest.raises(InvalidArgument, match="mask_image: got no pixel that is mostly product"):
         compose(Placement(faint, scale=None), CANVAS)

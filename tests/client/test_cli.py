@@ -128,7 +128,7 @@ def test_each_file_has_its_place_from_back_to_front(packshot, triton):
         (("cutout", "photo.png", "--point", "500,5", "--output", "cut.png"), "points[0]: got 500,5"),
         (("cutout", "photo.png", "--box", "1,2,3", "--output", "c.png"), "--box: got '1,2,3', expected X0,Y0,X1,Y1"),
         (("cutout", "photo.png", "--point", "5,5", "--output", "cut.jpg"), "--output: got cut.jpg, expected a name"),
-        (("cutout", "photo.png", "--point", "5,5", "--rank", "3", "--output", "c.png"), "--rank: got 3, expected 0 to 2"),
+        (("cutout", "photo.png", "--point", "5,5", "--rank", "3", "--output", "c.png"), "--rank: got 3, expected an integer from 0 to 2"),
         ((*SHOOT, "--canvas", "96"), "--canvas: got '96', expected WxH"),
         ((*SHOOT, "--canvas", "100x64"), "canvas: got 100x64, expected sides from 64 to 256, multiples of 8"),
         ((*SHOOT, "--place", "z=1"), "--place: got 'z=1', expected x=…"),
@@ -150,6 +150,31 @@ def test_a_mistake_is_one_line_and_status_2(packshot, arguments, message):
     assert (status, out) == (2, "")
     assert err.startswith(f"packshot: error: {message}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*SHOOT, "--output", "photo.png"),
+        (*SHOOT, "--output", "photo.png/out"),
+        (*SHOOT, "--output", "x" * 300),
+        (*SHOOT, "--output", "/proc/nowhere/out"),
+        ("cutout", "photo.png", "--point", "5,5", "--output", "photo.png/cut.png"),
+        ("cutout", "photo.png", "--point", "5,5", "--output", "folder.png"),
+        ("cutout", "photo.png", "--point", "5,5", "--output", "new/" + "x" * 300 + ".png"),
+        ("cutout", "photo.png", "--point", "5,5", "--rank", "7", "--output", "cut.png"),
+        (*SHOOT, "--num-images", "0"),
+        (*SHOOT, "--seed", "-1"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_a_server_is_started(packshot, folder, monkeypatch, arguments):
+    monkeypatch.setattr(connection, "embedded_server", lambda: pytest.fail("a server was started"))
+    (folder / "folder.png").mkdir()
+    before = sorted(folder.iterdir())
+    status, out, err = packshot(*arguments, server=None)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "expected a" in err
+    assert sorted(folder.iterdir()) == before, "nothing is left of the attempt"
 
 
 def test_two_photos_to_cut_out_are_refused(packshot):

@@ -72,6 +72,10 @@ def test_what_is_no_cut_out_is_refused(tmp_path):
         Cutout(image, np.ones((6, 4), np.uint8))
     with pytest.raises(InvalidArgument, match=r"cutout.mask: got uint8\[4,6\], expected bool\[H,W\]"):
         Cutout.from_mask(image, np.ones((4, 6), np.uint8))
+    with pytest.raises(InvalidArgument, match=r"cutout.mask: got list, expected bool\[H,W\]"):
+        Cutout.from_mask(image, [[True]])
+    with pytest.raises(InvalidArgument, match=r"^cutout: got a photo without transparency"):
+        Cutout.load(Image.fromarray(image))
     Image.fromarray(image).save(tmp_path / "photo.png")
     with pytest.raises(InvalidArgument, match=r"photo\.png: cutout: got a photo without transparency"):
         Cutout.load(tmp_path / "photo.png")

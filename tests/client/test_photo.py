@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from packshot import InvalidArgument, load_photo
+from packshot import InvalidArgument, Photo, load_photo
 from tests.client.pictures import texture
 
 
@@ -19,6 +19,11 @@ def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=format, **options)
     return buffer.getvalue()
+
+
+def closed(image: Image.Image) -> Image.Image:
+    image.close()
+    return image
 
 
 def png_that_claims(width: int, height: int) -> bytes:
@@ -104,6 +109,27 @@ def test_a_sixteen_bit_colour_png_works():
     assert load_photo(data.tobytes()).image[0, 0].tolist() == [0, 128, 255]
 
 
+def test_the_transparent_grey_of_a_sixteen_bit_png_is_kept():
+    pixels = np.array([[1000, 1001], [0, 65_535]], np.uint16)
+    photo = load_photo(encoded(Image.fromarray(pixels), transparency=1000))
+    assert photo.alpha is not None
+    assert photo.alpha.tolist() == [[0, 255], [255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("image", "alpha", "message"),
+    [
+        (None, None, r"photo\.image: got NoneType, expected uint8\[H,W,3\]"),
+        (np.zeros((4, 5, 3)), None, r"photo\.image: got float64\[4,5,3\]"),
+        (np.zeros((4, 5), np.uint8), None, r"photo\.image: got uint8\[4,5\]"),
+        (np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4), np.uint8), r"photo\.alpha: got uint8\[5,4\], expected uint8\[4,5\]"),
+    ],
+)  # fmt: skip
+def test_a_wrong_photo_is_refused(image, alpha, message):
+    with pytest.raises(InvalidArgument, match=message):
+        Photo(image, alpha)
+
+
 def test_transparency_is_kept():
     rgba = texture(10, 10, 4)
     photo = load_photo(encoded(Image.fromarray(rgba)))
@@ -153,8 +179,15 @@ def test_a_broken_colour_profile_is_ignored_with_a_warning():
         (png_that_claims(20_000, 100), "photo: got 20000x100, expected sides from 1 to 16384 pixels"),
         (png_that_claims(11_000, 11_000), "photo: got 11000x11000, .* at most 120 megapixels"),
         (png_that_claims(20_000, 20_000), "photo: got more than 178 megapixels"),
-        (png_that_claims(10, 10), "photo: got a file that cannot be read"),
+        (png_that_claims(10, 10), "photo: got an image that cannot be read"),
         (Image.new("F", (4, 4)), "photo: got floating-point pixels"),
+        (Image.new("La", (4, 4)), "photo: got an image that cannot be read .*, expected a complete image"),
+        (closed(Image.new("L", (4, 4))), "photo: got an image that cannot be read .*closed"),
+        (
+            Image.open(io.BytesIO(encoded(Image.new("L", (64, 64)), "JPEG")[:-40])),
+            "photo: got an image that cannot",
+        ),
+        ("", "photo: got an empty path, expected an image file"),
     ],
 )
 def test_what_is_refused_and_how(source, message):

@@ -110,6 +110,8 @@ def test_a_very_thin_photo_keeps_a_row_of_pixels():
         ({"points": [[5, 5, 5]]}, r"points: got shape \[1, 3\]"),
         ({"points": [[5, 5], [5]]}, "points: got "),
         ({"points": "middle"}, "points: got 'middle'"),
+        ({"points": [(10**400, 1)]}, r"points: got \[\(1000+…, expected a list of x, y"),
+        ({"points": [[5, 5]], "labels": [[1], [1, 1]]}, r"labels: got \[\[1\], \[1, 1\]\], expected \[1\]"),
         (
             {"points": [[5, 5]], "labels": [1, 1]},
             r"labels: got shape \[2\], expected \[1\], one for each point",

@@ -143,13 +143,23 @@ def test_a_prompt_that_is_too_long_is_told_once(studio, triton):
             "num_inference_steps: got 10000, expected an integer from 1 to 200",
         ),
         ({"guidance_scale": float("nan")}, "guidance_scale: got nan"),
-        ({"scheduler": "magic"}, "scheduler: got 'magic', expected one of dpmpp_2m, ddim, euler"),
+        ({"scheduler": "magic"}, "scheduler: got 'magic', expected one of dpmpp_2m"),
         (
             {"controlnet_conditioning_scale": (0.5, 0.5)},
-            "controlnet_conditioning_scale: got 2 values, expected 1",
+            r"controlnet_conditioning_scale: got 2 values, expected 1 \(one for each ControlNet\) or a plain",
         ),
         ({"prompt": None}, "prompt: got NoneType, expected text"),
+        ({"prompt": "\ud800"}, r"prompt: got the lone surrogate '\\ud800', expected text in Unicode"),
+        ({"negative_prompt": 7}, "negative_prompt: got int, expected text"),
         ({"placements": []}, "placements: got none"),
+        (
+            {"placements": product()},
+            r"placements: got Cutout, expected a Placement, such as Placement\(cutout\)",
+        ),
+        ({"placements": None}, "placements: got NoneType, expected a Placement"),
+        ({"canvas": None}, "canvas: got None, expected width and height"),
+        ({"canvas": 64}, "canvas: got 64, expected width and height"),
+        ({"placements": compose(place(), CANVAS), "canvas": None}, "canvas: got None"),
         (
             {"control_image": np.zeros((64, 64), np.uint8)},
             r"generate\.control_image: got uint8\[1,64,64\], expected uint8\[1,64,96\] like image",
@@ -160,6 +170,41 @@ def test_a_prompt_that_is_too_long_is_told_once(studio, triton):
 def test_a_wrong_shoot_never_reaches_the_server(studio, triton, arguments, message):
     with pytest.raises(InvalidArgument, match=message):
         studio.shoot(**{"placements": place(), "canvas": CANVAS, "prompt": "a cup", **arguments})
+    assert triton.calls == []
+
+
+def test_an_unknown_keyword_is_a_type_error_that_names_it_and_the_known(studio):
+    with pytest.raises(
+        TypeError, match=r"shoot\(\) got an unexpected keyword 'foo', expected some of num_inf"
+    ):
+        studio.shoot(place(), CANVAS, "a cup", foo=1)
+
+
+def test_numpys_numbers_are_as_good_as_pythons(studio, triton):
+    (shot,) = studio.shoot(
+        place(), np.array(CANVAS), "a cup", num_images=np.int64(1), seed=np.uint8(7),
+        num_inference_steps=np.int32(3), guidance_scale=np.float32(2.5),
+    )  # fmt: skip
+    (asked,) = triton.arrays("generate")
+    assert (asked["num_inference_steps"].item(), asked["guidance_scale"].item()) == (3, 2.5)
+    assert (type(shot.seed), shot.seed, shot.to_pil().size) == (int, 7, CANVAS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": None}, "prompt: got NoneType, expected text"),
+        ({"prompt": "\udfff"}, "prompt: got the lone surrogate"),
+        ({"parameters": None}, "parameters: got NoneType, expected Parameters"),
+        ({"seed": 1.5}, "seed: got 1.5, expected an integer from 0"),
+        ({"image": None}, r"generate\.image: got NoneType, expected uint8\[H,W,3\]"),
+    ],
+)
+def test_a_wrong_generation_never_reaches_the_server(studio, triton, arguments, message):
+    edges = np.zeros((64, 96), np.uint8)
+    known = {"image": np.dstack([edges] * 3), "mask_image": edges, "control_image": edges, "prompt": "a cup"}
+    with pytest.raises(InvalidArgument, match=message):
+        studio.generate(**{**known, **arguments})
     assert triton.calls == []
 
 

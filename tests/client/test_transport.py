@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import numpy as np
@@ -154,9 +155,24 @@ def test_a_server_that_dies_in_the_middle_of_a_call_is_unavailable_and_nothing_h
     triton.models["generate"] = die
     threading.Thread(target=lambda: (asked.wait(5), triton.stop()), daemon=True).start()
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=triton.address):
+    with pytest.raises(Unavailable) as told:
         generate(triton)
     assert time.monotonic() - began < 5
+    went_away = f"{triton.address}: the server went away during the call; then no server answers there"
+    assert str(told.value) == went_away, "what began it, and how the last retry ended"
+
+
+def test_an_http_port_is_told_from_nothing_at_all():
+    class Quiet(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{http.server_port}"
+        with pytest.raises(Unavailable, match=f"{address}: something answers there, but not gRPC; .* 8001"):
+            generate(address)
+        http.shutdown()
 
 
 def test_a_server_that_comes_back_is_found_again():
@@ -199,10 +215,21 @@ def test_an_empty_answer_is_the_servers_fault(triton):
         generate(triton)
 
 
-@pytest.mark.parametrize("server", ["localhost", "http://localhost:8001", "", ":", None])
-def test_an_address_without_a_port_is_refused(server):
+@pytest.mark.parametrize(
+    "server",
+    [
+        "localhost", "http://localhost:8001", "", ":", None, ":18001", "a b:1", "localhost:８００１", "localhost:0",
+        "127.0.0.1:99999", "::1:8001", "localhost:8001\n",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none_is_refused_at_once(server):
     with pytest.raises(InvalidArgument, match=r"server: got .*, expected host:port"):
         AsyncStudio(server)
+
+
+@pytest.mark.parametrize("server", ["localhost:8001", "my_host-1.example:1", "127.0.0.1:65535", "[::1]:8001"])
+def test_names_and_addresses_with_a_port_are_taken(server):
+    AsyncStudio(server)
 
 
 @pytest.mark.parametrize(
@@ -233,8 +260,9 @@ def test_every_status_becomes_one_of_our_errors():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"timeout_s": 0}, "options.timeout_s: got 0, expected a number of seconds above 0"),
+        ({"timeout_s": 0}, "options.timeout_s: got 0, expected a number above 0"),
         ({"timeout_s": float("nan")}, "options.timeout_s: got nan"),
+        ({"timeout_s": True}, "options.timeout_s: got True"),
         ({"max_retries": -1}, "options.max_retries: got -1, expected an integer from 0"),
         ({"max_in_flight": 0}, "options.max_in_flight: got 0, expected an integer from 1"),
         ({"max_in_flight": 1.5}, "options.max_in_flight: got 1.5"),

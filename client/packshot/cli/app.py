@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from importlib.metadata import version
+from types import FrameType
 from typing import Annotated, TextIO
 
 import typer
@@ -22,7 +24,7 @@ PACKSHOT_REPOSITORY).
 
 Exit status: 0 done; 1 anything unforeseen; 2 wrong arguments or input; 3 server overloaded or not
 there; 4 time limit; 5 model repository incomplete or altered; 6 server did not start; 7 export
-failed; 8 server failed; 130 interrupted."""
+failed; 8 server failed; 130 interrupted, by Ctrl-C or SIGTERM."""
 
 
 def build_app() -> typer.Typer:
@@ -44,11 +46,19 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line; ends the process with a status that tells what happened."""
     warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         build_app()(prog_name="packshot")
     except PackshotError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C: whatever was begun is cleaned up, an embedded server among it."""
+    # Once: a second one would break off the cleaning up.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _print_version(asked: bool) -> None:

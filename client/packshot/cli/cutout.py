@@ -8,11 +8,17 @@ from typing import Annotated
 
 import typer
 
+from packshot.checks import integer
 from packshot.cli import connection
 from packshot.cli.arguments import BackgroundOptions, BoxOptions, PointOptions, check_prompt, prompt_arguments
+from packshot.cli.output import check_output, make_folder
 from packshot.cli.reporting import AsJson, Report
+from packshot.contract import IOU_PREDICTIONS
 from packshot.errors import expected
 from packshot.photo import load_photo
+
+#: How many masks SAM makes of one prompt.
+NUM_MASKS = int(IOU_PREDICTIONS.dims[0])
 
 
 def cutout(
@@ -32,11 +38,13 @@ def cutout(
     as_json: AsJson = False,
 ) -> None:
     """Cut a product out of its photo: a PNG with transparency, at the photo's own resolution."""
+    integer("--rank", rank, 0, NUM_MASKS - 1)
     prompt = prompt_arguments(point, background_point, box)
     if output.suffix.lower() != ".png":
         raise expected("--output", str(output), "a name that ends in .png")
     loaded = load_photo(photo)
     check_prompt(loaded, prompt)
+    check_output(output, output.parent)
     report = Report(as_json)
     with connection.Connection(server, repository, timeout_s).open(report) as studio:
         began = time.perf_counter()
@@ -44,10 +52,9 @@ def cutout(
             best = studio.cut_out(loaded, **prompt)
         report.timings_s["cut_out"] = time.perf_counter() - began
     ranked = (best, *best.alternatives)
-    if not 0 <= rank < len(ranked):
-        raise expected("--rank", rank, f"0 to {len(ranked) - 1}")
-    chosen = ranked[rank]
-    output.parent.mkdir(parents=True, exist_ok=True)
+    # A mask without a pixel is none, so there may be fewer.
+    chosen = ranked[integer("--rank", rank, 0, len(ranked) - 1)]
+    make_folder(output, output.parent)
     chosen.save(output)
     document = {"path": str(output), "rank": rank, "iou": chosen.iou, "box": chosen.box, "prompt": prompt}
     report.finish([output], document)

@@ -20,9 +20,11 @@ from packshot.cli.arguments import (
     placement_fields,
     prompt_arguments,
 )
+from packshot.cli.output import check_output, make_folder
 from packshot.cli.reporting import AsJson, Report
 from packshot.cutout import Cutout
 from packshot.errors import expected
+from packshot.generation import image_seeds, prompts
 from packshot.parameters import SCHEDULERS, Parameters
 from packshot.photo import Photo, load_photo
 from packshot.shot import Shot
@@ -89,11 +91,14 @@ def shoot(
         control_guidance_end,
         scheduler,
     )
+    seeds = image_seeds(seed, num_images)
+    prompts(prompt, negative_prompt)
     size = canvas_size(canvas)
     sam_prompt = prompt_arguments(point, background_point, box)
     loaded = [load_photo(photo) for photo in photos]
     _check_prompted(photos, loaded, sam_prompt)
     places = [placement_fields(text) for text in _places(place, len(photos))]
+    check_output(output, output)
     report = Report(as_json)
     with connection.Connection(server, repository, timeout_s).open(report) as studio:
         cutouts = _cut_out(studio, loaded, sam_prompt, report)
@@ -101,7 +106,7 @@ def shoot(
         began = time.perf_counter()
         with report.pictures(num_images) as show:
             shots = studio.shoot(
-                placements, size, prompt, negative_prompt, num_images=num_images, seed=seed,
+                placements, size, prompt, negative_prompt, num_images=len(seeds), seed=seeds[0],
                 progress=lambda done, _total, _shot: show(done), **parameters.as_dict(),
             )  # fmt: skip
         report.timings_s["shoot"] = time.perf_counter() - began
@@ -148,7 +153,7 @@ def _cut_out(studio: Studio, loaded: list[Photo], prompt: SamArguments, report: 
 
 
 def _save(shots: list[Shot], output: Path, stem: str, report: Report) -> None:
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output, output)
     paths, documents = [], []
     for shot in shots:
         paths.append(output / f"{stem}-{shot.seed}.png")

@@ -1,0 +1,56 @@
+"""Pillow on files that may be anything: which formats, and its errors in our words."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from packshot.errors import InvalidArgument, expected
+
+MAX_SIDE_PX = 16_384
+MAX_PIXELS = 120_000_000
+SIZE_LIMIT = f"sides from 1 to {MAX_SIDE_PX} pixels, at most {MAX_PIXELS // 10**6} megapixels"
+
+#: Formats for photos. Pillow reads more, some by starting other programs; a photo needs none of those.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "JPEG2000", "PPM")
+#: What Pillow raises on broken files, closed images and modes it cannot convert, besides OSError.
+_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Pillow's errors as InvalidArgument, and none of its warnings about size.
+
+    Args:
+        what: names the image in messages.
+    """
+    try:
+        with warnings.catch_warnings():
+            # We have our own limits on size, and name them when they are passed.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except InvalidArgument:
+        raise
+    except FileNotFoundError:
+        raise expected(what, "no such file", "an image file") from None
+    except Image.DecompressionBombError:
+        raise expected(what, "more than 178 megapixels", SIZE_LIMIT) from None
+    except Image.UnidentifiedImageError:
+        raise expected(what, "something that is not an image", "an image file such as JPEG or PNG") from None
+    except _ERRORS as error:
+        raise expected(what, f"an image that cannot be read ({error})", "a complete image") from None
+
+
+def opened(file: Path | IO[bytes]) -> Image.Image:
+    """The image in a file of one of the formats for photos; to be used while :func:`decoding`."""
+    Image.init()
+    return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
