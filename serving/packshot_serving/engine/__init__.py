@@ -4,22 +4,32 @@ The unit of work is one denoising step of a batch of rows, not a request: see :c
 Nothing here knows Triton; an adapter hands requests over and answers when they are done.
 """
 
-from packshot_serving.engine.engine import Engine, StepReport
+from packshot_serving.engine.engine import Engine
 from packshot_serving.engine.noise import initial_noise
+from packshot_serving.engine.observer import Observer, StepReport
 from packshot_serving.engine.onnx_runner import OnnxStepRunner
+from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE, Policy
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepBatch, StepRunner
 from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
+from packshot_serving.engine.ticket import Cancelled, Progress, Ticket
 
 __all__ = [
+    "CATALOGUE",
+    "INTERACTIVE",
     "STATE_SIZE",
+    "Cancelled",
     "DenoiseRequest",
     "Engine",
+    "Observer",
     "OnnxStepRunner",
+    "Policy",
+    "Progress",
     "Schedule",
     "StepBatch",
     "StepReport",
     "StepRunner",
+    "Ticket",
     "initial_noise",
     "make_schedule",
 ]

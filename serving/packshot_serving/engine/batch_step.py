@@ -10,6 +10,8 @@ import numpy as np
 
 from packshot.arrays import describe
 from packshot.errors import InternalError, PackshotError
+from packshot_serving.engine.noise import add_step_noise
+from packshot_serving.engine.padding import FixedSizes, pad_batch
 from packshot_serving.engine.runner import StepBatch, StepRunner
 from packshot_serving.engine.slot import BatchConstants, Slot, batch_constants, build_batch
 
@@ -24,19 +26,39 @@ class Outcome:
     result: np.ndarray | PackshotError
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StepTaken:
+    """What a step of a batch came to.
+
+    Attributes:
+        rows: UNet rows that the slots needed.
+        padding_rows: rows on top of them.
+        outcomes: of the slots that have ended.
+        largest: slots of the largest batch that the runner computed; 0 if none.
+    """
+
+    rows: int
+    padding_rows: int
+    outcomes: list[Outcome]
+    largest: int
+
+
 class StepCache:
     """Remembers the constant inputs of each lane's last batch, for as long as its slots stay."""
 
     def __init__(self) -> None:
-        self._by_lane: dict[tuple[int, int], tuple[tuple[Slot, ...], BatchConstants]] = {}
+        self._by_lane: dict[tuple[int, int], tuple[tuple[Slot, ...], int, BatchConstants]] = {}
 
     def constants(self, slots: Sequence[Slot]) -> BatchConstants:
-        """``batch_constants(slots)``, computed anew only when the slots have changed."""
+        """``batch_constants(slots)``, computed anew only when the slots or their rows have changed."""
         lane, members = slots[0].lane, tuple(slots)
-        known, constants = self._by_lane.get(lane, ((), None))
-        if constants is None or known != members:
-            constants = batch_constants(members)
-            self._by_lane[lane] = members, constants
+        # Guidance only ever ends, so equal members with as many rows have the same rows.
+        rows = sum(slot.num_rows for slot in members)
+        known = self._by_lane.get(lane)
+        if known is not None and known[:2] == (members, rows):
+            return known[2]
+        constants = batch_constants(members)
+        self._by_lane[lane] = members, rows, constants
         return constants
 
     def forget(self, lane: tuple[int, int]) -> None:
@@ -44,56 +66,63 @@ class StepCache:
         self._by_lane.pop(lane, None)
 
 
-def advance(runner: StepRunner, slots: Sequence[Slot], cache: StepCache) -> tuple[int, list[Outcome]]:
+def advance(runner: StepRunner, slots: Sequence[Slot], cache: StepCache | None = None) -> StepTaken:
     """Take one step with every slot.
 
-    If the runner fails with a batch, each slot is tried again alone, so that a request that
-    breaks the runner cannot take its neighbours down. A row that becomes NaN or infinite fails
-    its own request only.
+    If the runner fails with a batch, its halves are tried, and theirs: a batch that is too large
+    for the memory still moves on, and a request that breaks the runner is found and fails alone.
+    A row that becomes NaN or infinite fails its own request only.
 
     Args:
         runner: computes the step.
         slots: of one lane, none finished. Their ``state`` and ``step`` move on.
         cache: of the engine that the slots belong to.
-
-    Returns:
-        The rows that were computed, and the outcomes of the slots that have ended.
     """
     try:
-        next_state = _checked_step(runner, build_batch(slots, cache.constants(slots)))
+        batch = build_batch(slots, cache.constants(slots) if cache else None)
+        next_state, computed_rows = checked_step(runner, batch)
     except Exception as error:
         logger.exception("a step failed, requests %s", [slot.request_id for slot in slots])
-        outcomes = [_failed(slots[0], error)] if len(slots) == 1 else _step_alone(runner, slots)
+        taken = _in_halves(runner, slots, error)
     else:
         outcomes = _collect(slots, next_state)
-    if outcomes:
+        taken = StepTaken(batch.num_rows, computed_rows - batch.num_rows, outcomes, len(slots))
+    if cache and taken.outcomes:
         cache.forget(slots[0].lane)
-    return sum(slot.num_rows for slot in slots), outcomes
+    return taken
 
 
-def _checked_step(runner: StepRunner, batch: StepBatch) -> np.ndarray:
-    next_state = runner.step(batch)
-    if next_state.shape != batch.state.shape or next_state.dtype != np.float32:
-        raise InternalError(f"next_state: got {describe(next_state)}, expected {describe(batch.state)}")
-    return next_state
+def checked_step(runner: StepRunner, batch: StepBatch) -> tuple[np.ndarray, int]:
+    """The next state of the batch, padded if the runner wants that, and the rows that were computed.
+
+    Raises:
+        InternalError: the runner answers another shape or dtype than the batch has.
+    """
+    given = batch
+    if isinstance(runner, FixedSizes):
+        given = pad_batch(batch, *runner.fixed_size(batch.num_slots, batch.num_rows))
+    next_state = runner.step(given)
+    if next_state.shape != given.state.shape or next_state.dtype != np.float32:
+        raise InternalError(f"next_state: got {describe(next_state)}, expected {describe(given.state)}")
+    return next_state[: batch.num_slots], given.num_rows
 
 
-def _step_alone(runner: StepRunner, slots: Sequence[Slot]) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for slot in slots:
-        try:
-            next_state = _checked_step(runner, build_batch([slot]))
-        except Exception as error:
-            logger.exception("request %r: its step failed alone, too", slot.request_id)
-            outcomes.append(_failed(slot, error))
-        else:
-            outcomes += _collect([slot], next_state)
-    return outcomes
+def _in_halves(runner: StepRunner, slots: Sequence[Slot], error: Exception) -> StepTaken:
+    if len(slots) == 1:
+        return StepTaken(slots[0].num_rows, 0, [_failed(slots[0], error)], 0)
+    middle = (len(slots) + 1) // 2
+    first, second = advance(runner, slots[:middle]), advance(runner, slots[middle:])
+    return StepTaken(
+        first.rows + second.rows,
+        first.padding_rows + second.padding_rows,
+        first.outcomes + second.outcomes,
+        max(first.largest, second.largest),
+    )
 
 
 def _failed(slot: Slot, error: Exception) -> Outcome:
     answer = InternalError(
-        f"denoising failed at step {slot.step + 1} of {slot.schedule.num_steps}; the server's log says why"
+        f"denoising failed at step {slot.step + 1} of {slot.num_steps}; the server's log says why"
     )
     answer.__cause__ = error
     return Outcome(slot, answer)
@@ -104,24 +133,13 @@ def _collect(slots: Sequence[Slot], next_state: np.ndarray) -> list[Outcome]:
     outcomes: list[Outcome] = []
     finite = np.isfinite(next_state).reshape(len(slots), -1).all(axis=1)
     for slot, state, is_finite in zip(slots, next_state, finite, strict=True):
-        slot.state = state
+        slot.state = add_step_noise(state, slot.schedule, slot.seed, slot.step)
         slot.step += 1
         if not is_finite:
-            logger.error(
-                "request %r: NaN or infinity after step %d of %d",
-                slot.request_id,
-                slot.step,
-                slot.schedule.num_steps,
-            )
-            outcomes.append(
-                Outcome(
-                    slot,
-                    InternalError(
-                        f"the latents became NaN or infinite at step {slot.step} of {slot.schedule.num_steps}"
-                    ),
-                )
-            )
+            message = f"the latents became NaN or infinite at step {slot.step} of {slot.num_steps}"
+            logger.error("request %r: %s", slot.request_id, message)
+            outcomes.append(Outcome(slot, InternalError(message)))
         elif slot.finished:
             # A copy: the view would keep the neighbours' latents in memory.
-            outcomes.append(Outcome(slot, state[0].copy()))
+            outcomes.append(Outcome(slot, slot.state[0].copy()))
     return outcomes

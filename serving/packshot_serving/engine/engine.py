@@ -1,61 +1,46 @@
-"""The engine: a thread that steps whatever requests are there, together."""
+"""The engine: a thread that takes the steps which the planner decides on."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 
-import numpy as np
-
-from packshot.arrays import describe
-from packshot.errors import InternalError, PackshotError, Unavailable, expected
+from packshot.errors import InternalError, PackshotError, Unavailable
 from packshot.family import Family
-from packshot_serving.engine.batch_step import Outcome, StepCache, advance
+from packshot_serving.engine.batch_step import Outcome, StepCache, StepTaken, advance
+from packshot_serving.engine.observer import Observer, OutcomeKind, StepReport, tell
+from packshot_serving.engine.planner import StepPlanner
+from packshot_serving.engine.policy import Policy
+from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepRunner
-from packshot_serving.engine.schedulers import STATE_SIZE, make_schedule
-from packshot_serving.engine.slot import OnDone, Slot, open_slot
+from packshot_serving.engine.slot import OnDone, Slot
+from packshot_serving.engine.ticket import Cancelled, Progress, Ticket
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What one step was.
-
-    Attributes:
-        rows: UNet rows.
-        slots: requests.
-        seconds: in the runner and around it, without the answers' callbacks.
-    """
-
-    rows: int
-    slots: int
-    seconds: float
+#: Steps for which batches stay small after a large one failed.
+CAUTIOUS_STEPS = 256
 
 
 class Engine:
     """Denoises many requests at once, one step of a batch at a time.
 
-    Before every step waiting requests take their places, and after it the finished ones leave:
-    a newcomer waits for at most one step of each *lane*. A lane is the set of requests of one
-    latent size; only they can share a batch. Lanes take turns, one step each.
-
-    The engine's thread starts here and ends with :meth:`close`. Every submitted request is
-    answered exactly once, whatever happens to the engine.
+    Every decision is the :class:`StepPlanner`'s; here are the thread and its lock. Before every
+    step waiting requests take their places, and after it the finished ones leave. The thread
+    starts here and ends with :meth:`close`. Every submitted request is answered exactly once,
+    whatever happens to the engine.
 
     Args:
         runner: computes the steps.
         family: what the runner's graphs were made from.
-        max_slots: requests that are denoised at the same time, of all sizes together.
-        on_step: called after every step, by the engine's thread.
-        clock: seconds, monotonic; for tests and simulation.
+        max_slots: requests that are in work at the same time, of all sizes together.
+        policy: how they are scheduled; ``max_slots`` is then its own.
+        observer: is told what happens.
+        clock: seconds, monotonic.
 
     Raises:
         InvalidArgument: ``max_slots`` is not positive.
@@ -67,26 +52,19 @@ class Engine:
         family: Family,
         max_slots: int = 4,
         *,
-        on_step: Callable[[StepReport], None] | None = None,
+        policy: Policy | None = None,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if max_slots < 1:
-            raise expected("max_slots", max_slots, "a positive integer")
-        self.family = family
-        self.max_slots = max_slots
+        self.policy = policy or Policy(max_slots)
         self._runner = runner
-        self._on_step = on_step
+        self._observer = observer or Observer()
         self._clock = clock
-        # A schedule depends on nothing but these two, and costs more than a small step.
-        self._schedule = lru_cache(maxsize=64)(
-            lambda scheduler, num_steps: make_schedule(scheduler, family.scheduler, num_steps, STATE_SIZE)
-        )
+        self._prepare = Preparation(runner, family)
         # One lock for all that follows; the engine's thread and submitters wait on it.
         self._changed = threading.Condition()
-        self._submitters: deque[object] = deque()  # who waits for a place, in order of arrival
-        self._joining: list[Slot] = []  # have a place, take part from the next step on
-        self._lanes: dict[tuple[int, int], list[Slot]] = {}  # the first one steps next
-        self._closed = False
+        self._planner: StepPlanner[Slot] = StepPlanner(self.policy)
+        self._close_at: float | None = None  # no step begins after it
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="denoising-engine", daemon=True)
         self._thread.start()
@@ -100,92 +78,113 @@ class Engine:
         self.close()
 
     @property
+    def max_slots(self) -> int:
+        """Requests that are in work at the same time."""
+        return self.policy.max_slots
+
+    @property
     def alive(self) -> bool:
         """Whether requests are taken: False once closed, or when the engine's thread has died."""
         with self._changed:
-            return not self._closed and self._failure is None
+            return self._close_at is None and self._failure is None
 
     @property
     def slots_in_use(self) -> int:
         """Requests that have a place."""
         with self._changed:
-            return self._occupied()
+            return self._planner.num_seated
 
     @property
     def callers_waiting(self) -> int:
         """Callers of :meth:`submit` that wait for a slot."""
         with self._changed:
-            return len(self._submitters)
+            return len(self._planner.waiting)
 
-    def submit(self, request: DenoiseRequest, on_done: OnDone) -> None:
-        """Hand a request over; blocks while no slot is free.
+    def submit(self, request: DenoiseRequest, on_done: OnDone, *, ticket: Ticket | None = None) -> Ticket:
+        """Hand a request over; blocks while it gets no slot.
 
         Everything that is done once for a request (checks, scheduler coefficients, noise, the
-        control image's embedding) is done here, in the caller's thread. Callers get their places
-        in the order in which they arrive.
+        control image's embedding) is done here, in the caller's thread.
 
         Args:
             request: its arrays may be reused once this returns.
             on_done: called exactly once if this returns, never if it raises; by the engine's
                 thread, so it must not block and must not submit. Gets the latents,
                 float32 [C, h, w], or the PackshotError that stopped the request.
+            ticket: told how far the request is; a new one if none is given.
+
+        Returns:
+            The ticket.
 
         Raises:
             InvalidArgument: see :meth:`DenoiseRequest.check`.
             RepositoryError: the checkpoint's scheduler options rule this scheduler out.
             InternalError: the control image's embedding failed.
             Unavailable: the engine is closed or its thread has died.
+            Cancelled: the ticket was cancelled before the request got a slot.
         """
+        arrived, ticket = self._clock(), ticket or Ticket()
         with self._changed:
             self._require_open()
-        slot = self._prepare(request, on_done)
-        place = object()
+        slot = self._prepare(request, on_done, arrived, ticket)
         with self._changed:
-            self._submitters.append(place)
+            self._require_wanted(slot)
+            self._planner.arrive(slot)
+            self._seat()
             try:
-                while self._submitters[0] is not place or self._occupied() >= self.max_slots:
-                    self._require_open()
+                while slot in self._planner.waiting:
+                    self._require_wanted(slot)
                     self._changed.wait()
-                self._require_open()
-                self._joining.append(slot)
             finally:
-                self._submitters.remove(place)
-                self._changed.notify_all()
+                if slot in self._planner.waiting:
+                    self._planner.leave(slot)
+                    self._seat()
+        return ticket
 
-    def close(self) -> None:
-        """Stop. What runs or waits is answered with Unavailable; returns when the thread has ended."""
+    def wait_for_slot(self) -> bool:
+        """Block until a newcomer would get a slot at once; False if the engine has stopped.
+
+        For those who keep a queue of their own: whom they take from it after this is seated.
+        """
         with self._changed:
-            self._closed = True
+            self._changed.wait_for(lambda: self._planner.has_room or not self._open)
+            return self._open
+
+    def close(self, drain_s: float = 0.0) -> None:
+        """Stop; returns when the thread has ended. A second time does nothing.
+
+        Callers that wait for a slot get Unavailable at once. Those that have one are served for
+        at most ``drain_s``, then answered with Unavailable, too.
+        """
+        with self._changed:
+            if self._close_at is None:
+                self._close_at = self._clock() + drain_s
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    @property
+    def _open(self) -> bool:
+        return self._close_at is None and self._failure is None
+
     def _require_open(self) -> None:
         if self._failure is not None:
             raise Unavailable("the denoising engine has died; its log says why")
-        if self._closed:
+        if self._close_at is not None:
             raise Unavailable("the denoising engine is shutting down")
 
-    def _occupied(self) -> int:
-        return len(self._joining) + sum(map(len, self._lanes.values()))
+    def _require_wanted(self, slot: Slot) -> None:
+        self._require_open()
+        if slot.ticket.cancelled:
+            raise Cancelled("the request was cancelled while it waited for a slot")
 
-    def _prepare(self, request: DenoiseRequest, on_done: OnDone) -> Slot:
-        request.check(self.family)
-        parameters = request.parameters
-        schedule = self._schedule(parameters.scheduler, parameters.num_inference_steps)
-        try:
-            embedding = self._runner.embed_control(request.control_image)
-        except Exception as error:
-            logger.exception("request %r: the control image's embedding failed", request.request_id)
-            raise InternalError("the control image's embedding failed; the server's log says why") from error
-        height, width = request.latent_size
-        dims = self.family.dims
-        if embedding.shape != (dims["K"], dims["G"], height, width) or embedding.dtype != np.float32:
-            raise InternalError(
-                f"control_embedding: got {describe(embedding)}, "
-                f"expected float32[{dims['K']},{dims['G']},{height},{width}]"
-            )
-        return open_slot(request, self.family, schedule, embedding, on_done)
+    def _seat(self) -> None:
+        """Give free slots away, and tell everybody where they are now; the lock is held."""
+        for slot in self._planner.seat():
+            _report(slot, Progress("running", 0, 0, slot.num_steps))
+        for position, slot in enumerate(self._planner.queue(), start=1):
+            _report(slot, Progress("waiting", position, 0, slot.num_steps))
+        self._changed.notify_all()
 
     def _run(self) -> None:
         """The engine's thread."""
@@ -203,62 +202,97 @@ class Engine:
 
     def _take_turn(self, cache: StepCache) -> bool:
         """Wait for work and step one lane; False once closed. Its locals hold no request afterwards."""
-        slots = self._next_lane()
-        if slots is None:
+        if not self._wait_for_work():
             return False
-        started = self._clock()
-        rows, outcomes = advance(self._runner, slots, cache)
-        report = StepReport(rows, len(slots), self._clock() - started)
-        self._release([outcome.slot for outcome in outcomes])
-        self._answer(outcomes)
-        self._tell(report)
+        self._sweep(cache)
+        with self._changed:
+            started = self._clock()
+            slots = self._planner.plan(started)
+        if not slots:
+            return True  # everybody has cancelled
+        lane = slots[0].lane
+        for slot in slots:
+            if not slot.step:
+                wait_s, priority = started - slot.arrived, slot.priority
+                tell(lambda wait_s=wait_s, priority=priority: self._observer.started(wait_s, priority))
+        taken = advance(self._runner, slots, cache)
+        seconds = self._clock() - started
+        self._settle(slots, taken)
+        self._answer(taken.outcomes)
+        self._tell_step(lane, len(slots), taken, seconds)
         return True
 
-    def _next_lane(self) -> list[Slot] | None:
-        """Wait for work, seat the newcomers and take the lane whose turn it is; None once closed."""
+    def _wait_for_work(self) -> bool:
+        """False once closed and drained."""
         with self._changed:
-            while not self._closed and not self._occupied():
+            while self._close_at is None and not self._planner.num_seated:
                 self._changed.wait()
-            if self._closed:
-                return None
-            for slot in self._joining:
-                self._lanes.setdefault(slot.lane, []).append(slot)
-            self._joining.clear()
-            lane = next(iter(self._lanes))
-            self._lanes[lane] = slots = self._lanes.pop(lane)  # to the end of the line
-            return list(slots)
+            return self._close_at is None or (self._planner.num_seated > 0 and self._clock() < self._close_at)
 
-    def _release(self, leaving: Sequence[Slot]) -> None:
-        """Free the slots of requests that have ended, before anybody hears of it."""
-        if not leaving:
-            return
+    def _sweep(self, cache: StepCache) -> None:
+        """Free the slots of the cancelled; those that wait for one leave by themselves."""
         with self._changed:
-            lane = leaving[0].lane
-            stay = [slot for slot in self._lanes.pop(lane) if slot not in leaving]
-            if stay:
-                self._lanes[lane] = stay
-            self._changed.notify_all()
+            cancelled = [slot for slot in self._planner.seated if slot.ticket.cancelled]
+            for slot in cancelled:
+                self._planner.leave(slot)
+                cache.forget(slot.lane)
+            if cancelled:
+                self._seat()
+            elif any(slot.ticket.cancelled for slot in self._planner.waiting):
+                self._changed.notify_all()
+        self._answer(
+            [Outcome(slot, Cancelled(f"the request was cancelled at step {slot.step}")) for slot in cancelled]
+        )
+
+    def _settle(self, slots: Sequence[Slot], taken: StepTaken) -> None:
+        """Free the slots of requests that have ended, before anybody hears of it."""
+        ended = [outcome.slot for outcome in taken.outcomes]
+        with self._changed:
+            if 0 < taken.largest < len(slots):
+                self._planner.shrink(taken.largest, CAUTIOUS_STEPS)
+            for slot in ended:
+                self._planner.leave(slot)
+            if ended:
+                self._seat()
+        for slot in slots:
+            if slot not in ended:
+                _report(slot, Progress("running", 0, slot.step, slot.num_steps))
+                tell(lambda slot=slot: slot.ticket.preview(slot.step, slot.state[0]))
 
     def _abandon(self, reason: PackshotError) -> None:
         """Answer everything that has a place."""
         with self._changed:
-            slots = [slot for lane in self._lanes.values() for slot in lane] + self._joining
-            self._lanes.clear()
-            self._joining = []
+            slots = self._planner.seated
+            for slot in slots:
+                self._planner.leave(slot)
             self._changed.notify_all()
         self._answer([Outcome(slot, reason) for slot in slots])
 
     def _answer(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
+            slot, result = outcome.slot, outcome.result
+            kind, seconds = _kind(result), self._clock() - slot.arrived
+            _report(slot, Progress("ended", 0, slot.step, slot.num_steps))
+            tell(lambda k=kind, s=seconds, p=slot.priority: self._observer.ended(k, s, p))
             try:
-                outcome.slot.on_done(outcome.result)
+                slot.on_done(result)
             except BaseException:  # whatever a caller's code raises, the next request gets its answer
-                logger.exception("request %r: its answer could not be delivered", outcome.slot.request_id)
+                logger.exception("request %r: its answer could not be delivered", slot.request_id)
 
-    def _tell(self, report: StepReport) -> None:
-        if self._on_step is None:
-            return
-        try:
-            self._on_step(report)
-        except Exception:
-            logger.exception("on_step failed")
+    def _tell_step(self, lane: tuple[int, int], slots: int, taken: StepTaken, seconds: float) -> None:
+        with self._changed:
+            in_use, waiting = self._planner.num_seated, len(self._planner.waiting)
+        report = StepReport(lane, slots, taken.rows, taken.padding_rows, seconds, in_use, waiting)
+        tell(lambda: self._observer.stepped(report))
+
+
+def _report(slot: Slot, progress: Progress) -> None:
+    tell(lambda: slot.ticket.report(progress))
+
+
+def _kind(result: object) -> OutcomeKind:
+    if isinstance(result, Cancelled):
+        return "cancelled"
+    if isinstance(result, Unavailable):
+        return "unavailable"
+    return "failed" if isinstance(result, Exception) else "done"

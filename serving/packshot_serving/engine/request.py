@@ -11,6 +11,7 @@ from packshot.contract import MODELS
 from packshot.errors import expected
 from packshot.family import Family
 from packshot.parameters import Parameters, check_seed
+from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE
 
 _NUMPY = {"FP32": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
 _TENSORS = (
@@ -37,6 +38,7 @@ class DenoiseRequest:
         latents: noise of unit variance instead of the seed's, float32 [C, h, w], or None.
         parameters: how to denoise.
         request_id: names the request in the log.
+        priority: 1 interactive, 2 catalogue.
     """
 
     prompt_embeds: np.ndarray
@@ -48,6 +50,7 @@ class DenoiseRequest:
     latents: np.ndarray | None = None
     parameters: Parameters = field(default_factory=Parameters)
     request_id: str = ""
+    priority: int = INTERACTIVE
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -60,9 +63,11 @@ class DenoiseRequest:
         Raises:
             InvalidArgument: a tensor has another dtype or shape than the contract says or holds
                 NaN or infinity, the canvas is not one of the family's, the seed is out of range,
-                or there are more ControlNet values than ControlNets.
+                the priority is unknown, or there are more ControlNet values than ControlNets.
         """
         check_seed(self.seed)
+        if self.priority not in (INTERACTIVE, CATALOGUE):
+            raise expected("priority", self.priority, f"{INTERACTIVE} or {CATALOGUE}")
         if self.control_image.ndim != 3:
             raise expected("control_image", describe(self.control_image), "uint8[K,H,W]")
         _, height, width = self.control_image.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from packshot_serving.engine.noise import initial_noise
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepBatch
 from packshot_serving.engine.schedulers import Schedule
+from packshot_serving.engine.ticket import Ticket
 
 OnDone = Callable[[np.ndarray | Exception], None]
 
@@ -21,10 +22,14 @@ OnDone = Callable[[np.ndarray | Exception], None]
 class Slot:
     """One request's place in the engine. Compared by identity; only ``state`` and ``step`` change.
 
+    It is the planner's ``Job``.
+
     Attributes:
         request_id: names the request in the log.
+        seed: of its noise.
         schedule: the scheduler's coefficients.
-        guidance_scale: classifier-free guidance weight; at most 1: no unconditional row.
+        guidance_scale: classifier-free guidance weight.
+        guided_steps: steps from the first on that need an unconditional row.
         controlnet_scales: float32 [steps, K], 0 outside a ControlNet's window.
         prompt_embeds: float32 [T, D].
         negative_prompt_embeds: float32 [T, D].
@@ -33,12 +38,17 @@ class Slot:
         control_embedding: float32 [K, G, h, w].
         on_done: called once, with latents float32 [C, h, w] or with the reason for failing.
         state: float32 [m, C, h, w], sample first.
+        priority: 1 is served before 2.
+        arrived: when it was submitted, in seconds of the engine's clock.
+        ticket: told how far it is, asked whether it is still wanted.
         step: steps already taken.
     """
 
     request_id: str
+    seed: int
     schedule: Schedule
     guidance_scale: float
+    guided_steps: int
     controlnet_scales: np.ndarray
     prompt_embeds: np.ndarray
     negative_prompt_embeds: np.ndarray
@@ -47,6 +57,9 @@ class Slot:
     control_embedding: np.ndarray
     on_done: OnDone
     state: np.ndarray
+    priority: int = 1
+    arrived: float = 0.0
+    ticket: Ticket = field(default_factory=Ticket)
     step: int = 0
 
     @property
@@ -56,13 +69,23 @@ class Slot:
 
     @property
     def guided(self) -> bool:
-        """Whether the slot needs an unconditional row."""
-        return self.guidance_scale > 1.0
+        """Whether the slot's next step needs an unconditional row."""
+        return self.step < self.guided_steps
 
     @property
     def num_rows(self) -> int:
-        """UNet rows of the slot."""
+        """UNet rows of the slot's next step."""
         return 2 if self.guided else 1
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.schedule.num_steps
+
+    @property
+    def remaining(self) -> int:
+        """Steps not yet taken."""
+        return self.schedule.num_steps - self.step
 
     @property
     def finished(self) -> bool:
@@ -76,13 +99,18 @@ def open_slot(
     schedule: Schedule,
     control_embedding: np.ndarray,
     on_done: OnDone,
+    *,
+    arrived: float = 0.0,
+    ticket: Ticket | None = None,
 ) -> Slot:
     """A slot at its first step. Copies what it keeps: the caller's buffers may go away."""
     parameters = request.parameters
     return Slot(
         request_id=request.request_id,
+        seed=request.seed,
         schedule=schedule,
         guidance_scale=parameters.guidance_scale,
+        guided_steps=guided_steps(parameters, schedule.num_steps),
         controlnet_scales=controlnet_scales(parameters, schedule.num_steps, family.dims["K"]),
         prompt_embeds=request.prompt_embeds.copy(),
         negative_prompt_embeds=request.negative_prompt_embeds.copy(),
@@ -91,7 +119,23 @@ def open_slot(
         control_embedding=control_embedding,
         on_done=on_done,
         state=initial_state(request, family, schedule),
+        priority=request.priority,
+        arrived=arrived,
+        ticket=ticket or Ticket(),
     )
+
+
+def guided_steps(parameters: Parameters, num_steps: int) -> int:
+    """How many steps, from the first on, need an unconditional row.
+
+    None at guidance ≤ 1, where it has no effect; else step i of N is guided unless
+    (i+1)/N > ``guidance_end``, as a ControlNet is left out past ``control_guidance_end``.
+    """
+    if parameters.guidance_scale <= 1.0:
+        return 0
+    # Not every contract has it yet; without it guidance never ends.
+    end = getattr(parameters, "guidance_end", 1.0)
+    return sum((step + 1) / num_steps <= end for step in range(num_steps))
 
 
 def initial_state(request: DenoiseRequest, family: Family, schedule: Schedule) -> np.ndarray:

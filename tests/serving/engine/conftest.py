@@ -11,7 +11,7 @@ import pytest
 
 from packshot.family import Canvas, Family
 from packshot.parameters import Parameters
-from packshot_serving.engine import DenoiseRequest, StepBatch, make_schedule
+from packshot_serving.engine import DenoiseRequest, Observer, StepBatch, StepReport, make_schedule
 from packshot_serving.engine.slot import controlnet_scales, initial_state
 
 TIMEOUT_S = 20.0  # for what must happen; reached only when a test fails
@@ -155,13 +155,33 @@ class Answer:
         return self._result
 
 
+class Watcher(Observer):
+    """Remembers everything that it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[StepReport] = []
+        self.waits: list[tuple[float, int]] = []
+        self.endings: list[tuple[str, float, int]] = []
+
+    def stepped(self, report: StepReport) -> None:
+        self.steps.append(report)
+
+    def started(self, wait_s: float, priority: int) -> None:
+        self.waits.append((wait_s, priority))
+
+    def ended(self, outcome: str, seconds: float, priority: int) -> None:
+        self.endings.append((outcome, seconds, priority))
+
+
 class Requests:
     """Makes requests of the fake family."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
 
-    def __call__(self, seed: int = 0, size: tuple[int, int] = (32, 24), **parameters) -> DenoiseRequest:
+    def __call__(
+        self, seed: int = 0, size: tuple[int, int] = (32, 24), priority: int = 1, **parameters
+    ) -> DenoiseRequest:
         """A request for a canvas of ``size`` (height, width); everything in it follows from the seed."""
         dims, (height, width) = self._family.dims, size
         random = np.random.default_rng(seed)
@@ -178,6 +198,7 @@ class Requests:
             seed=seed,
             parameters=Parameters(**parameters),
             request_id=f"request-{seed}",
+            priority=priority,
         )
 
     def alone(self, request: DenoiseRequest) -> np.ndarray:
@@ -218,6 +239,11 @@ def gated():
     runner = GatedRunner()
     yield runner
     runner.open()
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher()
 
 
 @pytest.fixture

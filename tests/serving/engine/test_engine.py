@@ -49,7 +49,7 @@ def test_one_request_gets_the_latents_of_the_plain_loop(
     assert {batch.num_rows for batch in runner.batches} == {2 if guidance_scale > 1 else 1}
 
 
-def test_fifty_requests_in_a_crowd_equal_themselves_alone(family, gated, make_request, new_answer):
+def test_fifty_requests_in_a_crowd_equal_themselves_alone(family, gated, make_request, new_answer, watcher):
     random = np.random.default_rng(0)
     requests = [
         make_request(
@@ -64,8 +64,7 @@ def test_fifty_requests_in_a_crowd_equal_themselves_alone(family, gated, make_re
         for seed in range(50)
     ]
     answers = [new_answer() for _ in requests]
-    reports = []
-    with Engine(gated, family, max_slots=8, on_step=reports.append) as engine:
+    with Engine(gated, family, max_slots=8, observer=watcher) as engine:
         for index, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1):
             engine.submit(request, answer)
             if index == engine.max_slots:
@@ -75,8 +74,8 @@ def test_fifty_requests_in_a_crowd_equal_themselves_alone(family, gated, make_re
         alone = make_request.alone(request)
         assert np.abs(latents - alone).max() <= 1e-4 * np.abs(alone).max()
     assert [answer.calls for answer in answers] == [1] * 50
-    assert max(report.slots for report in reports) > 2, "nobody shared a batch"
-    assert sum(report.slots for report in reports) == sum(
+    assert max(report.slots for report in watcher.steps) > 2, "nobody shared a batch"
+    assert sum(report.slots for report in watcher.steps) == sum(
         request.parameters.num_inference_steps for request in requests
     )
 
@@ -202,13 +201,18 @@ def test_an_engine_without_slots_is_refused(family, runner):
         Engine(runner, family, max_slots=0)
 
 
-def test_reports_carry_rows_slots_and_time(family, runner, make_request, new_answer):
-    reports, answer = [], new_answer()
-    ticks = iter(range(100))
-    with Engine(runner, family, on_step=reports.append, clock=lambda: float(next(ticks))) as engine:
-        engine.submit(make_request(num_inference_steps=2), answer)
+def test_the_observer_hears_of_every_step_start_and_end(family, runner, make_request, new_answer, watcher):
+    answer = new_answer()
+    ticks = iter(range(100))  # every look at the clock takes a second
+    with Engine(runner, family, observer=watcher, clock=lambda: float(next(ticks))) as engine:
+        engine.submit(make_request(num_inference_steps=2, priority=2), answer)
         answer.latents()
-    assert [(report.rows, report.slots, report.seconds) for report in reports] == [(2, 1, 1.0)] * 2
+    seen = [(step.lane, step.rows, step.padding_rows, step.slots, step.seconds) for step in watcher.steps]
+    assert seen == [((4, 3), 2, 0, 1, 1.0)] * 2
+    assert [step.slots_in_use for step in watcher.steps] == [1, 0]
+    assert [step.waiting for step in watcher.steps] == [0, 0]
+    assert watcher.waits == [(1.0, 2)]
+    assert watcher.endings == [("done", 5.0, 2)]
 
 
 def test_an_idle_engine_keeps_nothing_of_an_answered_request(family, runner, make_request, new_answer):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from packshot.errors import InternalError, RepositoryError, Unavailable
-from packshot_serving.engine import Engine
+from packshot_serving.engine import Engine, Observer
 
 
 @pytest.fixture
@@ -141,12 +141,14 @@ def test_a_caller_whose_callback_raises_harms_nobody(family, runner, make_reques
     assert "request-0" in caplog.text
 
 
-def test_a_report_that_cannot_be_told_harms_nobody(family, runner, make_request, new_answer, caplog):
-    def on_step(report):
+@pytest.mark.parametrize("method", ["started", "stepped", "ended"])
+def test_an_observer_that_fails_harms_nobody(family, runner, make_request, new_answer, caplog, method):
+    def fail(*args):
         raise RuntimeError("no metrics today")
 
-    answer = new_answer()
-    with Engine(runner, family, on_step=on_step) as engine:
+    answer, observer = new_answer(), Observer()
+    setattr(observer, method, fail)
+    with Engine(runner, family, observer=observer) as engine:
         engine.submit(make_request(num_inference_steps=2), answer)
         answer.latents()
     assert "no metrics today" in caplog.text

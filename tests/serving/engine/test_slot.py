@@ -7,7 +7,7 @@ import pytest
 
 from packshot.contract import GRAPHS
 from packshot.parameters import Parameters
-from packshot_serving.engine import StepBatch, make_schedule
+from packshot_serving.engine import STATE_SIZE, StepBatch, make_schedule
 from packshot_serving.engine.slot import batch_constants, build_batch, controlnet_scales, open_slot
 
 
@@ -28,7 +28,7 @@ def test_a_batch_has_the_tensors_of_the_contract_in_its_order(new_slot):
     tensors = GRAPHS["step"].inputs
     assert [field.name for field in fields(StepBatch)] == [tensor.name for tensor in tensors]
     batch = build_batch([new_slot(0), new_slot(1, guidance_scale=1.0)])
-    bound = {"B": 2, "R": 3, "m": 2, "C": 4, "h": 4, "w": 3, "K": 2, "G": 3, "T": 5, "D": 6}
+    bound = {"B": 2, "R": 3, "m": STATE_SIZE, "C": 4, "h": 4, "w": 3, "K": 2, "G": 3, "T": 5, "D": 6}
     for tensor in tensors:
         array = getattr(batch, tensor.name)
         assert array.shape == tensor.bind(bound), tensor.name

@@ -1,18 +1,29 @@
 """Schedulers as linear maps, proved against diffusers' classes.
 
-``ddim``, ``euler`` and ``dpmpp_2m`` compute what ``DDIMScheduler``, ``EulerDiscreteScheduler`` and
-``DPMSolverMultistepScheduler`` of diffusers compute when made by ``from_config`` of the
-checkpoint's ``scheduler_config.json``, each with its own defaults for what the file leaves out.
-Options that would make them compute something else are refused by name.
+Each computes what the class of diffusers beside it computes when made by ``from_config`` of the
+checkpoint's ``scheduler_config.json``, with the class's own defaults for what the file leaves out:
+
+==================  =====================================
+``dpmpp_2m``        ``DPMSolverMultistepScheduler``
+``ddim``            ``DDIMScheduler``, eta 0
+``euler``           ``EulerDiscreteScheduler``
+``euler_ancestral`` ``EulerAncestralDiscreteScheduler``, its noise from the request's own seed
+``unipc``           ``UniPCMultistepScheduler``
+``pndm``            ``PNDMScheduler``, N + 1 calls for N steps
+==================  =====================================
+
+``dpmpp_2m_karras``, ``euler_karras`` and ``unipc_karras`` are made with ``use_karras_sigmas=True``; the
+names without follow the file. Options that would make a class compute something else are refused
+by name.
 
 One difference is meant. With trailing spacing and 61, 103, 121 or 122 steps of 1000 diffusers 0.42
-rounds itself one step too many, at timestep −1, which reads the *last* training noise level and
-spoils the picture. Here it is left out.
+rounds itself one step too many, at timestep −1, which ``ddim`` and ``pndm`` read as the *last*
+training noise level, and the picture is spoilt. Here it is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,32 +31,61 @@ import numpy as np
 from packshot.errors import expected
 from packshot_serving.engine.schedulers.ddim import ddim
 from packshot_serving.engine.schedulers.dpmsolver import dpmpp_2m
-from packshot_serving.engine.schedulers.euler import euler
-from packshot_serving.engine.schedulers.schedule import STATE_SIZE, DenoisedForm, Schedule
+from packshot_serving.engine.schedulers.euler import euler, euler_ancestral
+from packshot_serving.engine.schedulers.pndm import pndm
+from packshot_serving.engine.schedulers.schedule import STATE_SIZE, Build, LinearForm, Schedule
+from packshot_serving.engine.schedulers.unipc import unipc
 
 __all__ = ["SCHEDULES", "STATE_SIZE", "Schedule", "make_schedule"]
 
-SCHEDULES: dict[str, Callable[[Mapping[str, Any], int], DenoisedForm]] = {
+
+def _with_karras_sigmas(build: Build) -> Build:
+    """``from_config(config, use_karras_sigmas=True)``."""
+
+    def build_with_karras_sigmas(config: Mapping[str, Any], count: int, begin: int) -> LinearForm:
+        assumed = [name for name in config.get("_use_default_values") or () if name != "use_karras_sigmas"]
+        return build({**config, "use_karras_sigmas": True, "_use_default_values": assumed}, count, begin)
+
+    return build_with_karras_sigmas
+
+
+SCHEDULES: dict[str, Build] = {
     "dpmpp_2m": dpmpp_2m,
+    "dpmpp_2m_karras": _with_karras_sigmas(dpmpp_2m),
     "ddim": ddim,
     "euler": euler,
+    "euler_karras": _with_karras_sigmas(euler),
+    "euler_ancestral": euler_ancestral,
+    "unipc": unipc,
+    "unipc_karras": _with_karras_sigmas(unipc),
+    "pndm": pndm,
 }
 
 
 def make_schedule(
-    name: str, scheduler_config: Mapping[str, Any], num_inference_steps: int, state_size: int = STATE_SIZE
+    name: str,
+    scheduler_config: Mapping[str, Any],
+    num_inference_steps: int,
+    state_size: int = STATE_SIZE,
+    strength: float = 1.0,
 ) -> Schedule:
     """The coefficients of a denoising run.
 
     Args:
         name: a key of ``SCHEDULES``.
         scheduler_config: the checkpoint's ``scheduler_config.json``.
-        num_inference_steps: as in diffusers. The schedule has as many steps, fewer only where
-            ``lambda_min_clipped`` cuts the noisiest away.
+        num_inference_steps: as in diffusers. At strength 1 the schedule has as many steps, one more
+            with ``pndm`` (except for 1), and fewer only where ``lambda_min_clipped`` cuts the noisiest
+            away.
         state_size: latents in the state, m of the contract.
+        strength: above 0, to 1. Below 1 the run starts from a given picture with noise added, and
+            the first ``N − int(N * strength)`` of the N steps are left out, as in
+            ``StableDiffusionControlNetInpaintPipeline.get_timesteps`` (every class here has order 1).
+            The product is that of Python floats: 0.7 rounded to float32 first means a step less.
 
     Raises:
-        InvalidArgument: unknown name, or more steps than the checkpoint has distinct timesteps.
+        InvalidArgument: unknown name, more steps than the checkpoint has distinct timesteps, or a
+            strength that leaves no step.
         RepositoryError: an option of the config rules this scheduler out.
     """
     if name not in SCHEDULES:
@@ -53,11 +93,14 @@ def make_schedule(
     trained = scheduler_config.get("num_train_timesteps", 1000)
     if not 1 <= num_inference_steps <= trained:
         raise expected("num_inference_steps", num_inference_steps, f"1 to {trained}, the trained timesteps")
-    # Divisions by zero are found below: repeated timesteps and infinite coefficients are refused.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        form = SCHEDULES[name](scheduler_config, num_inference_steps)
-    if not (np.diff(form.timesteps) < 0).all():
+    if not 0 < strength <= 1:
+        raise expected("strength", strength, "above 0, to 1")
+    begin = num_inference_steps - min(int(num_inference_steps * strength), num_inference_steps)
+    if begin == num_inference_steps:
         raise expected(
-            "num_inference_steps", num_inference_steps, f"fewer: the {trained} trained timesteps would repeat"
+            "strength", strength, f"at least 1/{num_inference_steps}: else none of the steps is left"
         )
-    return form.schedule(state_size)
+    # Divisions by zero are found below: infinite coefficients are refused.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        form = SCHEDULES[name](scheduler_config, num_inference_steps, begin)
+        return form.schedule(state_size, begin, from_picture=strength < 1)

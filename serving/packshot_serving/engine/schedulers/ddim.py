@@ -9,8 +9,9 @@ import numpy as np
 
 from packshot_serving.engine.schedulers.options import COMMON_ACCEPTED, OFF, TRAINING_DEFAULTS, read_options
 from packshot_serving.engine.schedulers.prediction import denoised_weights
-from packshot_serving.engine.schedulers.schedule import DenoisedForm
-from packshot_serving.engine.schedulers.training import alphas_cumprod
+from packshot_serving.engine.schedulers.schedule import DenoisedForm, LinearForm
+from packshot_serving.engine.schedulers.spacing import one_step_timesteps
+from packshot_serving.engine.schedulers.training import alphas_cumprod, trained_at
 
 _DEFAULTS = {
     **TRAINING_DEFAULTS,
@@ -23,31 +24,24 @@ _DEFAULTS = {
 _ACCEPTED = {**COMMON_ACCEPTED, "clip_sample": OFF, "thresholding": OFF}
 
 
-def ddim(config: Mapping[str, Any], num_inference_steps: int) -> DenoisedForm:
+def ddim(config: Mapping[str, Any], num_inference_steps: int, begin: int) -> LinearForm:
     """Equation 12 of Song et al. 2020 (DDIM) with sigma 0."""
     options = read_options(config, "DDIMScheduler", _DEFAULTS, _ACCEPTED)
     bar = alphas_cumprod(options)
-    timesteps = _timesteps(options, num_inference_steps)
+    timesteps = one_step_timesteps(options, num_inference_steps)
     previous = timesteps - options["num_train_timesteps"] // num_inference_steps
     last = 1.0 if options["set_alpha_to_one"] else bar[0]
-    bar_here, bar_next = bar[timesteps], np.where(previous >= 0, bar[previous], last)
+    bar_here, bar_next = trained_at(bar, timesteps, last), trained_at(bar, previous, last)
     alpha, sigma = np.sqrt(bar_here), np.sqrt(1 - bar_here)
     from_sample, from_output = denoised_weights(options["prediction_type"], alpha, sigma)
     # The direction to the next sample is sqrt(1 − ᾱ_next) * (sample − alpha * denoised) / sigma.
     direction = np.sqrt(1 - bar_next) / sigma
     return DenoisedForm(
         timesteps=timesteps,
+        signal=alpha,
+        noise=sigma,
         denoised_from_sample=from_sample,
         denoised_from_output=from_output,
         from_sample=direction,
         from_denoised=np.sqrt(bar_next) - direction * alpha,
-    )
-
-
-def _timesteps(options: Mapping[str, Any], count: int) -> np.ndarray:
-    total = options["num_train_timesteps"]
-    if options["timestep_spacing"] == "linspace":
-        return np.linspace(0, total - 1, count).round()[::-1].astype(np.int64)
-    if options["timestep_spacing"] == "leading":
-        return np.arange(count)[::-1] * (total // count) + options["steps_offset"]
-    return np.round(np.arange(total, 0, -total / count)).astype(np.int64)[:count] - 1
+    ).linear(begin)

@@ -7,13 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from packshot_serving.engine.schedulers.options import COMMON_ACCEPTED, OFF, TRAINING_DEFAULTS, read_options
+from packshot.errors import expected
+from packshot_serving.engine.schedulers.options import (
+    COMMON_ACCEPTED,
+    KARRAS_DEFAULTS,
+    OFF,
+    ON_OR_OFF,
+    TRAINING_DEFAULTS,
+    read_options,
+)
 from packshot_serving.engine.schedulers.prediction import denoised_weights
-from packshot_serving.engine.schedulers.schedule import DenoisedForm
-from packshot_serving.engine.schedulers.training import SMALLEST_ALPHA_CUMPROD, alphas_cumprod, sigmas_of
+from packshot_serving.engine.schedulers.schedule import DenoisedForm, LinearForm
+from packshot_serving.engine.schedulers.spacing import karras_sigmas, multistep_timesteps, timesteps_of
+from packshot_serving.engine.schedulers.training import finite_alphas_cumprod, sigmas_of
 
 _DEFAULTS = {
     **TRAINING_DEFAULTS,
+    **KARRAS_DEFAULTS,
     "timestep_spacing": "linspace",
     "solver_order": 2,
     "solver_type": "midpoint",
@@ -24,9 +34,6 @@ _DEFAULTS = {
     "final_sigmas_type": "zero",
     "lambda_min_clipped": -float("inf"),
     "variance_type": None,
-    "use_karras_sigmas": False,
-    "use_exponential_sigmas": False,
-    "use_beta_sigmas": False,
     "use_lu_lambdas": False,
     "use_flow_sigmas": False,
 }
@@ -39,7 +46,7 @@ _ACCEPTED = {
     "thresholding": OFF,
     "final_sigmas_type": ("zero", "sigma_min"),
     "variance_type": OFF,
-    "use_karras_sigmas": OFF,
+    "use_karras_sigmas": ON_OR_OFF,
     "use_exponential_sigmas": OFF,
     "use_beta_sigmas": OFF,
     "use_lu_lambdas": OFF,
@@ -49,20 +56,20 @@ _ACCEPTED = {
 _FEW_STEPS = 15
 
 
-def dpmpp_2m(config: Mapping[str, Any], num_inference_steps: int) -> DenoisedForm:
+def dpmpp_2m(config: Mapping[str, Any], num_inference_steps: int, begin: int) -> LinearForm:
     """Lu et al. 2022 (DPM-Solver++), algorithm 2, in its midpoint form.
 
     With h the step in λ = log(alpha/sigma) and r the last step over this one, the next sample is
     ``sigma'/sigma * sample − alpha' * expm1(−h) * (D + (D − D_last) / (2 r))``, D being the denoised.
     """
     options = read_options(config, "DPMSolverMultistepScheduler", _DEFAULTS, _ACCEPTED)
-    bar = alphas_cumprod(options)
-    if options["rescale_betas_zero_snr"]:
-        bar[-1] = SMALLEST_ALPHA_CUMPROD
-    trained = sigmas_of(bar)
-    timesteps = _timesteps(options, num_inference_steps, bar)
-    final = trained[0] if options["final_sigmas_type"] == "sigma_min" else 0.0
-    ratios = np.append(np.interp(timesteps, np.arange(len(trained)), trained), final)
+    timesteps, ratios = _levels(options, num_inference_steps)
+    if begin >= len(timesteps):
+        raise expected(
+            "strength",
+            f"a start at step {begin + 1} of {num_inference_steps}",
+            f"at most {len(timesteps)}: lambda_min_clipped of scheduler_config.json leaves no more",
+        )
     alpha = 1 / np.sqrt(ratios**2 + 1)
     sigma = ratios * alpha
     from_sample, from_output = denoised_weights(options["prediction_type"], alpha[:-1], sigma[:-1])
@@ -71,12 +78,31 @@ def dpmpp_2m(config: Mapping[str, Any], num_inference_steps: int) -> DenoisedFor
     correction = first_order * _half_inverse_r(options, ratios)
     return DenoisedForm(
         timesteps=timesteps,
+        signal=alpha[:-1],
+        noise=sigma[:-1],
         denoised_from_sample=from_sample,
         denoised_from_output=from_output,
         from_sample=sigma[1:] / sigma[:-1],
         from_denoised=first_order + correction,
         from_last=-correction,
-    )
+    ).linear(begin)
+
+
+def _levels(options: Mapping[str, Any], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Timesteps [N] and noise-to-signal ratios [N + 1], the final one included."""
+    bar = finite_alphas_cumprod(options)
+    trained = sigmas_of(bar)
+    if options["use_karras_sigmas"]:
+        rounded = sigmas_of(bar.astype(np.float32))
+        ratios = karras_sigmas(options, float(rounded[-1]), float(rounded[0]), count)
+        timesteps = timesteps_of(ratios, rounded)
+        # diffusers rounds to whole timesteps, but cuts them down with cosine betas.
+        cosine = options["beta_schedule"] == "squaredcos_cap_v2"
+        timesteps = np.floor(timesteps) if cosine else timesteps.round()
+    else:
+        timesteps = multistep_timesteps(options, count, _last_timestep(options, trained))
+        ratios = np.interp(timesteps, np.arange(len(trained)), trained)
+    return timesteps, np.append(ratios, trained[0] if options["final_sigmas_type"] == "sigma_min" else 0.0)
 
 
 def _half_inverse_r(options: Mapping[str, Any], ratios: np.ndarray) -> np.ndarray:
@@ -95,17 +121,8 @@ def _half_inverse_r(options: Mapping[str, Any], ratios: np.ndarray) -> np.ndarra
     return weights
 
 
-def _timesteps(options: Mapping[str, Any], count: int, bar: np.ndarray) -> np.ndarray:
-    total, last = options["num_train_timesteps"], _last_timestep(options, bar)
-    if options["timestep_spacing"] == "linspace":
-        return np.linspace(0, last - 1, count + 1).round()[::-1][:-1].astype(np.int64)
-    if options["timestep_spacing"] == "leading":
-        return np.arange(count + 1)[::-1][:-1] * (last // (count + 1)) + options["steps_offset"]
-    return np.arange(last, 0, -total / count).round().astype(np.int64)[:count] - 1
-
-
-def _last_timestep(options: Mapping[str, Any], bar: np.ndarray) -> int:
+def _last_timestep(options: Mapping[str, Any], trained: np.ndarray) -> int:
     """One past the noisiest timestep whose λ is not below ``lambda_min_clipped``."""
     lowest = float(options["lambda_min_clipped"])
-    lambdas = -np.log(sigmas_of(bar))
+    lambdas = -np.log(trained)
     return options["num_train_timesteps"] - int(np.searchsorted(lambdas[::-1], lowest))

@@ -10,6 +10,7 @@ from packshot.errors import RepositoryError
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 TIMESTEP_SPACINGS = ("leading", "trailing", "linspace")
 OFF = (False, None)
+ON_OR_OFF = (True, False, None)
 
 #: What every class of diffusers has in common, with the defaults they agree on.
 TRAINING_DEFAULTS: dict[str, Any] = {
@@ -21,6 +22,14 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "rescale_betas_zero_snr": False,
     "prediction_type": "epsilon",
     "steps_offset": 0,
+}
+#: What the classes with a choice of sigmas have in common.
+KARRAS_DEFAULTS: dict[str, Any] = {
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "sigma_min": None,
+    "sigma_max": None,
 }
 COMMON_ACCEPTED: dict[str, tuple[Any, ...]] = {
     "prediction_type": PREDICTION_TYPES,

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-#: What diffusers' Euler and DPM-Solver put for a cumulative alpha of zero, so that sigma is finite.
+from packshot.errors import RepositoryError
+
+#: What diffusers' Euler, DPM-Solver and UniPC put for a cumulative alpha of zero, so that sigma is finite.
 SMALLEST_ALPHA_CUMPROD = 2.0**-24
 
 
@@ -23,6 +25,28 @@ def alphas_cumprod(options: Mapping[str, Any]) -> np.ndarray:
     if options["rescale_betas_zero_snr"]:
         betas = _rescaled_to_zero_terminal_snr(betas)
     return _cumulative_product(np.float32(1) - betas).astype(np.float64)
+
+
+def finite_alphas_cumprod(options: Mapping[str, Any]) -> np.ndarray:
+    """``alphas_cumprod``, but not zero at the noisiest timestep: as the classes that divide by it."""
+    bar = alphas_cumprod(options)
+    if options["rescale_betas_zero_snr"]:
+        bar[-1] = SMALLEST_ALPHA_CUMPROD
+    return bar
+
+
+def trained_at(bar: np.ndarray, timesteps: np.ndarray, last: float) -> np.ndarray:
+    """The cumulative alphas of some timesteps; ``last`` where the data end is passed.
+
+    Raises:
+        RepositoryError: ``steps_offset`` moves a timestep past the trained ones.
+    """
+    if timesteps.max() >= len(bar):
+        raise RepositoryError(
+            f"scheduler_config.json: steps_offset: timestep {timesteps.max()} of this many steps is past "
+            f"the {len(bar)} trained ones, expected a smaller offset or fewer steps"
+        )
+    return np.where(timesteps >= 0, bar[np.maximum(timesteps, 0)], last)
 
 
 def sigmas_of(alphas: np.ndarray) -> np.ndarray:

@@ -1,0 +1,191 @@
+"""How many slots pay on this machine: measured, not guessed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from packshot.errors import expected
+from packshot.family import Family
+from packshot.parameters import Parameters
+from packshot_serving.engine.batch_step import checked_step
+from packshot_serving.engine.policy import Policy
+from packshot_serving.engine.preparation import Preparation
+from packshot_serving.engine.request import DenoiseRequest
+from packshot_serving.engine.runner import StepRunner
+from packshot_serving.engine.slot import Slot, build_batch
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+MAX_SLOWDOWN = 4.0
+#: What doubling a batch has to bring in slots a second to be worth everybody's longer steps.
+MIN_GAIN = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Seconds of a step of n slots, measured at some n, in between on straight lines.
+
+    Attributes:
+        batch_sizes: slots, ascending, from 1.
+        seconds: of a step, one for each of them.
+
+    Raises:
+        InvalidArgument: the sizes do not ascend from 1, or a time is not positive.
+    """
+
+    batch_sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if (
+            not self.batch_sizes
+            or self.batch_sizes[0] != 1
+            or list(self.batch_sizes) != sorted(set(self.batch_sizes))
+        ):
+            raise expected("batch_sizes", self.batch_sizes, "ascending numbers, from 1")
+        if len(self.seconds) != len(self.batch_sizes) or not all(
+            0 < second < np.inf for second in self.seconds
+        ):
+            raise expected("seconds", self.seconds, f"{len(self.batch_sizes)} positive numbers")
+
+    @classmethod
+    def affine(cls, base_s: float, slot_s: float, batch_sizes: Sequence[int] = BATCH_SIZES) -> StepTimes:
+        """``base_s + slot_s * n``."""
+        return cls(tuple(batch_sizes), tuple(base_s + slot_s * n for n in batch_sizes))
+
+    def at(self, num_slots: int) -> float:
+        """Seconds of a step of so many slots; beyond the largest size as the last line goes on."""
+        sizes, seconds = self.batch_sizes, self.seconds
+        if len(sizes) == 1:
+            return seconds[0] * num_slots
+        right = next((i for i, size in enumerate(sizes) if size >= num_slots), len(sizes) - 1)
+        right = max(right, 1)
+        slope = (seconds[right] - seconds[right - 1]) / (sizes[right] - sizes[right - 1])
+        return seconds[right] + slope * (num_slots - sizes[right])
+
+
+def measure_step_times(
+    runner: StepRunner,
+    family: Family,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    *,
+    side: int | None = None,
+    repeats: int = 3,
+    budget_s: float = 20.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> StepTimes:
+    """Time guided steps of several sizes; the least of ``repeats`` after one to warm up.
+
+    A size that the runner cannot compute (too large for the memory, say) or that would go beyond
+    the budget ends the series.
+
+    Args:
+        runner: of the family.
+        family: what the runner's graphs were made from.
+        batch_sizes: slots, ascending, from 1.
+        side: of the square canvas in pixels; None: the family's largest, up to 512.
+        repeats: timed steps of each size.
+        budget_s: seconds for everything, roughly. Size 1 is timed in any case.
+        clock: seconds, monotonic.
+
+    Raises:
+        InvalidArgument: ``batch_sizes`` do not ascend from 1.
+        Exception: whatever the runner raises for a single slot: such a model cannot be served.
+    """
+    StepTimes(tuple(batch_sizes), (1.0,) * len(batch_sizes))  # refuses bad sizes before any work
+    slot = _synthetic_slot(runner, family, side)
+    began, seconds = clock(), []
+    for size in batch_sizes:
+        if seconds and clock() - began + (repeats + 1) * 2 * seconds[-1] > budget_s:
+            break
+        try:
+            seconds.append(_time_step(runner, [slot] * size, repeats, clock))
+        except Exception:
+            if not seconds:
+                raise
+            logger.exception("a step of %d slots failed; smaller ones are used", size)
+            break
+    times = StepTimes(tuple(batch_sizes[: len(seconds)]), tuple(seconds))
+    for size, second in zip(times.batch_sizes, times.seconds, strict=True):
+        logger.info("a step of %d slots takes %.4f s: %.2f slots a second", size, second, size / second)
+    return times
+
+
+def choose_capacity(
+    times: StepTimes, *, max_slowdown: float = MAX_SLOWDOWN, min_gain: float = MIN_GAIN
+) -> int:
+    """How many slots should step together: as many as pay and leave each of them quick enough.
+
+    From one measured size to the next the slots a second must grow by ``min_gain`` for a doubling;
+    and a step may take at most ``max_slowdown`` times that of one slot, because else nobody in a
+    full batch ends within that many times its latency alone.
+    """
+    fastest = _largest_that_pays(times, min_gain)
+    return max(n for n in range(1, fastest + 1) if n == 1 or times.at(n) <= max_slowdown * times.at(1))
+
+
+def choose_policy(
+    times: StepTimes, max_slots: int | None = None, *, max_slowdown: float = MAX_SLOWDOWN
+) -> Policy:
+    """The policy for a machine, as the simulator found it best.
+
+    Args:
+        times: measured on it.
+        max_slots: overrides the number of slots; by default six times those that step
+            together, 4 to 64.
+        max_slowdown: the latency to aim at, in units of the request's time alone.
+    """
+    capacity = choose_capacity(times, max_slowdown=max_slowdown)
+    # Large batches help a backlog only where they are the faster ones.
+    crowded = times.batch_sizes[-1] / times.seconds[-1] >= MIN_GAIN * capacity / times.at(capacity)
+    policy = Policy(
+        max_slots=max_slots or min(64, max(4, 6 * capacity)),
+        max_batch=capacity,
+        crowded_share=0.8 if crowded else 0.0,
+        max_slowdown=max_slowdown,
+        step_s=times.at(1),
+        full_step_s=times.at(capacity),
+    )
+    logger.info("%d slots pay on this machine: %s", capacity, policy)
+    return policy
+
+
+def _largest_that_pays(times: StepTimes, min_gain: float) -> int:
+    sizes, seconds = times.batch_sizes, times.seconds
+    for i in range(1, len(sizes)):
+        gain = (sizes[i] / seconds[i]) / (sizes[i - 1] / seconds[i - 1])
+        if gain < min_gain ** np.log2(sizes[i] / sizes[i - 1]):
+            return sizes[i - 1]
+    return sizes[-1]
+
+
+def _time_step(runner: StepRunner, slots: Sequence[Slot], repeats: int, clock: Callable[[], float]) -> float:
+    batch, taken = build_batch(slots), []
+    checked_step(runner, batch)  # the first one allocates and compiles
+    for _ in range(repeats):
+        began = clock()
+        checked_step(runner, batch)
+        taken.append(clock() - began)
+    return min(taken)
+
+
+def _synthetic_slot(runner: StepRunner, family: Family, side: int | None) -> Slot:
+    canvas, dims = family.canvas, family.dims
+    side = side or max(canvas.min_side, min(canvas.max_side, 512)) // canvas.multiple * canvas.multiple
+    latent = side // canvas.multiple
+    request = DenoiseRequest(
+        prompt_embeds=np.zeros((dims["T"], dims["D"]), np.float32),
+        negative_prompt_embeds=np.zeros((dims["T"], dims["D"]), np.float32),
+        masked_image_latents=np.zeros((dims["C"], latent, latent), np.float32),
+        mask_latents=np.ones((1, latent, latent), np.float32),
+        control_image=np.zeros((dims["K"], side, side), np.uint8),
+        parameters=Parameters(num_inference_steps=10),
+        request_id="measurement",
+    )
+    return Preparation(runner, family)(request, lambda result: None)

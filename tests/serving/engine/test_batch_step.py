@@ -1,0 +1,112 @@
+"""One step of a batch: halves after a failure, padding, rows that end with guidance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from packshot_serving.engine import Engine
+from packshot_serving.engine.batch_step import StepCache, advance
+from packshot_serving.engine.padding import pad_batch
+from packshot_serving.engine.preparation import Preparation
+from packshot_serving.engine.slot import build_batch, guided_steps
+
+
+@pytest.fixture
+def slots(family, runner, make_request):
+    prepare = Preparation(runner, family)
+    return [prepare(make_request(seed, num_inference_steps=4), lambda result: None) for seed in range(8)]
+
+
+def test_a_batch_too_large_for_the_memory_is_taken_in_halves(runner, slots):
+    def poison(batch):
+        if batch.num_slots > 3:
+            raise MemoryError
+
+    runner.poison = poison
+    taken = advance(runner, slots)
+    assert [batch.num_slots for batch in runner.batches] == [8, 4, 2, 2, 4, 2, 2]
+    assert (taken.rows, taken.largest, taken.outcomes) == (16, 2, [])
+    assert {slot.step for slot in slots} == {1}
+
+
+def test_one_that_breaks_the_runner_is_found_by_halving(runner, slots):
+    text = slots[5].prompt_embeds
+
+    def poison(batch):
+        if any(np.array_equal(text, row) for row in batch.encoder_hidden_states):
+            raise RuntimeError
+
+    runner.poison = poison
+    taken = advance(runner, slots)
+    assert [outcome.slot for outcome in taken.outcomes] == [slots[5]]
+    assert [slot.step for slot in slots] == [1, 1, 1, 1, 1, 0, 1, 1]
+
+
+def test_the_engine_keeps_its_batches_small_after_one_was_too_large(family, gated, make_request, new_answer):
+    def poison(batch):
+        if batch.num_slots > 2:
+            raise MemoryError
+
+    gated.poison = poison
+    answers = [new_answer() for _ in range(5)]
+    with Engine(gated, family, max_slots=5) as engine:
+        for seed, answer in enumerate(answers):
+            engine.submit(make_request(seed, num_inference_steps=8), answer)
+            if not seed:
+                gated.await_step()
+        gated.open()
+        for answer in answers:
+            answer.latents()
+    assert sum(batch.num_slots > 2 for batch in gated.batches) <= 2
+
+
+def test_a_runner_of_fixed_sizes_gets_them_and_nobody_notices(runner, slots, family, make_request):
+    class Fixed(type(runner)):
+        def fixed_size(self, num_slots, num_rows):
+            return (8, 16)
+
+    fixed = Fixed()
+    taken = advance(fixed, slots[:3])
+    (batch,) = fixed.batches
+    assert (batch.num_slots, batch.num_rows) == (8, 16)
+    assert (taken.rows, taken.padding_rows) == (6, 10)
+    prepare = Preparation(runner, family)
+    alone = [prepare(make_request(seed, num_inference_steps=4), lambda result: None) for seed in range(3)]
+    advance(runner, alone)
+    for padded, plain in zip(slots, alone, strict=False):
+        np.testing.assert_allclose(padded.state, plain.state, rtol=1e-6)
+
+
+def test_padding_repeats_the_last_slot_and_adds_rows_that_nobody_reads(slots):
+    batch = build_batch(slots[:2])
+    padded = pad_batch(batch, 4, 8)
+    np.testing.assert_array_equal(padded.state, batch.state[[0, 1, 1, 1]])
+    assert padded.cond_row.tolist() == [0, 1, 1, 1]
+    assert padded.uncond_row.tolist() == [2, 3, 3, 3]
+    assert padded.row_slot.tolist() == [0, 1, 0, 1, 0, 0, 0, 0]
+
+
+@dataclass
+class Guidance:
+    guidance_scale: float
+    guidance_end: float
+
+
+@pytest.mark.parametrize(
+    ("scale", "end", "expected"),
+    [(7.5, 1.0, 10), (7.5, 0.3, 3), (7.5, 0.35, 3), (7.5, 0.0, 0), (1.0, 1.0, 0)],
+)
+def test_guidance_ends_where_a_controlnet_would(scale, end, expected):
+    assert guided_steps(Guidance(scale, end), 10) == expected
+
+
+def test_past_the_end_of_guidance_a_slot_has_one_row_of_the_prompt_alone(runner, slots):
+    cache = StepCache()
+    slots[1].guided_steps = 2
+    for _ in range(3):
+        advance(runner, slots[:2], cache)
+    assert [batch.num_rows for batch in runner.batches] == [4, 4, 3]
+    assert runner.batches[2].cond_row[1] == runner.batches[2].uncond_row[1] == 1
