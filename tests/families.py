@@ -8,8 +8,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +33,7 @@ def exported(name: str) -> tuple[Path, Path]:
     directory = CACHE / f"{name}-{_key()}"
     if not directory.is_dir():
         _make(name, directory)
+    os.utime(directory)
     repository = directory / "repository"
     # Configs and adapters follow the serving sources, which the key leaves out: they cost nothing.
     write_configs(Manifest.read(repository).family, repository)
@@ -53,9 +56,16 @@ def _make(name: str, directory: Path) -> None:
             fresh / "repository",
             name=name,
         )
-        for old in CACHE.glob(f"{name}-????????????????"):
-            shutil.rmtree(old, ignore_errors=True)
-        fresh.rename(directory)
+        if not directory.is_dir():  # another run may have been faster
+            fresh.rename(directory)
+    _forget_old()
+
+
+def _forget_old() -> None:
+    """Drop what no run has used for a day; a run of other sources may be going on beside this one."""
+    for path in CACHE.iterdir():
+        if time.time() - path.stat().st_mtime > 24 * 3600:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @functools.cache

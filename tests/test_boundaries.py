@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-CLIENT = {"packshot", "numpy", "cv2", "PIL", "tritonclient", "grpc", "typer", "click", "rich", "yaml"}
+CLIENT = {"packshot", "numpy", "cv2", "PIL", "tritonclient", "grpc", "typer", "click", "rich"}
 MAY_IMPORT = {
     "client/packshot": CLIENT,
     # grpc and protobuf are tritonclient's own; the launcher asks the server whether it is ready.
@@ -21,7 +21,7 @@ MAY_IMPORT = {
     # packshot_serving: an export ends with the configs that its family determines.
     "export/packshot_export": {
         "packshot", "packshot_export", "packshot_serving", "numpy", "torch", "diffusers", "transformers",
-        "huggingface_hub", "onnx", "onnxscript", "onnxruntime", "tokenizers", "typer", "rich",
+        "huggingface_hub", "safetensors", "onnx", "onnxscript", "onnxruntime", "tokenizers", "typer", "rich",
     },
 }  # fmt: skip
 

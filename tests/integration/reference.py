@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from diffusers import (
-    ControlNetModel,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
-    StableDiffusionControlNetInpaintPipeline,
-)
+from diffusers import ControlNetModel, StableDiffusionControlNetInpaintPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.schedulers import scheduling_euler_ancestral_discrete
 from PIL import Image
 
+from packshot_serving.engine.noise import step_noise
 from tests.integration.generations import Generation
+from tests.serving.engine.scheduler_runs import CLASSES
 
 # The tiny networks are too small to share between threads: on a busy machine two are ten times slower.
 torch.set_num_threads(1)
-
-SCHEDULERS = {
-    "ddim": DDIMScheduler,
-    "euler": EulerDiscreteScheduler,
-    "dpmpp_2m": DPMSolverMultistepScheduler,
-}
 
 
 class Reference:
@@ -43,11 +35,19 @@ class Reference:
     def generate(self, generation: Generation) -> tuple[np.ndarray, np.ndarray]:
         """Latents float32[C,h,w] and picture uint8[H,W,3]."""
         parameters = generation.parameters
-        self.pipeline.scheduler = SCHEDULERS[parameters.scheduler].from_config(self.config)
+        scheduler_class, options = CLASSES[parameters.scheduler]
+        self.pipeline.scheduler = scheduler_class.from_config(self.config, **options)
         height, width = generation.mask_image.shape
         arguments = parameters.as_dict()
         del arguments["scheduler"]
-        with torch.no_grad(), _posterior_at_its_mode():
+        steps = iter(range(parameters.num_inference_steps))
+
+        def noise(shape: torch.Size, **_: object) -> torch.Tensor:
+            """The noise of ``euler_ancestral`` comes from the request's seed, here 0, in ours."""
+            return torch.from_numpy(step_noise(0, next(steps), tuple(shape)))
+
+        ancestral = mock.patch.object(scheduling_euler_ancestral_discrete, "randn_tensor", noise)
+        with torch.no_grad(), _posterior_at_its_mode(), ancestral:
             latents = self.pipeline(
                 prompt=generation.prompt,
                 negative_prompt=generation.negative_prompt,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -154,3 +156,25 @@ def test_more_callers_than_the_queue_holds(tiny):
     assert len(pictures) >= 64
     for picture in pictures:
         assert np.abs(picture.astype(int) - alone).max() <= 1
+
+
+def test_the_denoisers_figures_are_on_tritons_metrics_endpoint(tiny):
+    def figures() -> dict[str, float]:
+        with urllib.request.urlopen(f"http://{tiny.server.metrics_address}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line.startswith("packshot_denoiser_"))
+        return {name: float(value) for name, value in pairs}
+
+    before = figures()
+    tiny.triton.infer("generate", arrays(make_generation(Parameters(6))))
+    deadline = time.monotonic() + 10
+    while (after := figures()) == before or after["packshot_denoiser_slots_in_use"]:
+        assert time.monotonic() < deadline, "the figures did not arrive"
+        time.sleep(0.05)
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    assert grown["packshot_denoiser_steps_total"] == 6
+    assert grown["packshot_denoiser_rows_total"] == 12
+    assert grown["packshot_denoiser_padding_rows_total"] == 0
+    assert grown["packshot_denoiser_admissions_total"] == 1
+    assert grown['packshot_denoiser_requests_total{outcome="done"}'] == 1
+    assert grown["packshot_denoiser_step_seconds_total"] > 0

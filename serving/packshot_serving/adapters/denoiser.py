@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
+from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
 from packshot_serving.requests import read_parameters, read_seed
+
+#: Seconds that requests under way get at unload.
+DRAIN_S = 30.0
 
 
 class TritonPythonModel(Adapter):
@@ -24,7 +28,8 @@ class TritonPythonModel(Adapter):
         """Start the engine; an exception here is Triton's failed model load."""
         super().initialize(args)
         runner = OnnxStepRunner(Path(args["model_repository"], args["model_version"]))
-        self.engine = Engine(runner, self.family, max_slots=int(self.parameters["max_slots"]))
+        max_slots = int(self.parameters["max_slots"])
+        self.engine = Engine(runner, self.family, max_slots, observer=MetricsObserver())
 
     def execute(self, requests: list[Any]) -> None:
         """Admit each request; its answer is sent from the engine's thread."""
@@ -34,10 +39,13 @@ class TritonPythonModel(Adapter):
                 self.engine.submit(self._denoise_request(request), respond)
             except Exception as error:  # noqa: BLE001 - whatever it is, its caller must be answered
                 respond(error)
+        # Triton picks the next request when this returns: not before it can be seated, or one of
+        # higher priority that comes meanwhile would wait behind it.
+        self.engine.wait_for_slot()
 
     def finalize(self) -> None:
         """Called by Triton at unload."""
-        self.engine.close()
+        self.engine.close(drain_s=DRAIN_S)
 
     def _denoise_request(self, request: Any) -> DenoiseRequest:
         arrays = self.read(request)
