@@ -25,6 +25,8 @@ from torch import nn
 from packshot.errors import ExportError, InvalidArgument, expected
 from packshot.family import Checkpoint
 
+#: A line of a model card's metadata. A pattern, since one word is all we want of that YAML.
+_LICENSE = re.compile(r"""^license:\s*["']?([\w.+-]+)["']?\s*$""", re.MULTILINE)
 _WANTED = "a directory that exists, or a hub id (OWNER/NAME or OWNER/NAME@REVISION)"
 
 
@@ -79,8 +81,8 @@ class Source:
         if card is None:
             return None
         parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
-        named = re.search(r"^license:\s*(\S+)\s*$", parts[1], re.MULTILINE) if len(parts) == 3 else None
-        return named and named[1].strip("\"'")
+        named = _LICENSE.search(parts[1]) if len(parts) == 3 else None
+        return named and named[1]
 
 
 def open_source(part: str, text: str) -> Source:

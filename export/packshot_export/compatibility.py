@@ -59,10 +59,9 @@ def check_vae(vae: Config, unet: Config) -> None:
 
 def check_text_encoder(text_encoder: Config, unet: Config, max_length: int) -> None:
     """The prompt embeddings are as wide as the UNet's cross-attention, and as long as the tokenizer's ids."""
-    if "CLIPTextModel" not in text_encoder.get("architectures", ["CLIPTextModel"]):
-        raise ExportError(
-            f"diffusion.text_encoder: got {text_encoder['architectures']}, expected CLIPTextModel"
-        )
+    kinds = text_encoder.get("architectures") or ["CLIPTextModel"]
+    if "CLIPTextModel" not in kinds:
+        raise ExportError(f"diffusion.text_encoder: got {', '.join(kinds)}, expected CLIPTextModel")
     width, wanted = text_encoder["hidden_size"], unet["cross_attention_dim"]
     if width != wanted:
         raise mismatch(
@@ -105,9 +104,12 @@ def check_controlnets(controlnets: Sequence[Config], unet: Config, factor: int) 
 
 
 def check_sam(sam: Config) -> None:
-    """A SAM of three masks, whose parts have one width."""
+    """A SAM with the three masks of the contract."""
     if sam.get("model_type", "sam") != "sam":
         raise ExportError(f"sam: got a checkpoint of {sam['model_type']}, expected sam")
+    masks = (sam.get("mask_decoder_config") or {}).get("num_multimask_outputs", 3)
+    if masks != 3:
+        raise mismatch("sam.mask_decoder_config.num_multimask_outputs", masks, 3)
 
 
 def _check_supported(part: str, config: Config, kind: str) -> None:

@@ -94,7 +94,7 @@ SPECS: dict[str, FamilySpec] = {
 def make_family(name: str, directory: Path) -> None:
     """Write the checkpoints of a family: ``diffusion``, ``controlnet`` and ``sam`` in ``directory``.
 
-    The same name gives the same weights everywhere.
+    The same name gives the same weights, with any number of threads.
 
     Raises:
         InvalidArgument: there is no family of that name.

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from diffusers.models.upsampling import Upsample2D
 from onnxscript import ir
+from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -52,6 +53,8 @@ def write_graph(
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     _name_axes(program.model.graph, graph, dims)
+    # Every node carries the stack that made it: megabytes, and the paths of this machine.
+    ClearMetadataAndDocStringPass()(program.model)
     size = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
     program.save(path, external_data=size > _LARGEST_SINGLE_FILE)
 

@@ -88,7 +88,7 @@ def _predict_the_sample(unet: UNet2DConditionModel) -> None:
     prompt = torch.randn(4, 8, unet.config.cross_attention_dim)
     prediction = unet(sample, torch.tensor(500.0), prompt).sample
     latents = sample[:, :_LATENT_CHANNELS]
-    slope = (prediction * latents).mean() / latents.square().mean()
+    slope = _rounded((prediction * latents).mean() / latents.square().mean())
     for channel, latent, _ in _noise_channels(unet):
         unet.conv_out.weight[latent, channel] /= slope
 
@@ -127,7 +127,7 @@ def make_controlnet(spec: FamilySpec, unet: UNet2DConditionModel) -> ControlNetM
     spreads = [residual.std().item() for residual in residuals()]
     blocks = [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
     for block, spread in zip(blocks, spreads, strict=True):
-        block.weight.mul_(_RESIDUAL_GAIN / spread)
+        block.weight.mul_(_rounded(_RESIDUAL_GAIN / spread))
     if spec.prediction_type == "epsilon":
         for channel, _, _ in _noise_channels(unet):
             controlnet.controlnet_down_blocks[0].weight[channel] = 0.0
@@ -247,9 +247,14 @@ def _encoder_config(spec: FamilySpec) -> dict[str, object]:
 
 def _fit_spread(last: nn.Conv2d, output: Callable[[], Tensor], spread: float) -> None:
     """Scale and centre a model's last convolution so that its output has mean 0 and this spread."""
-    last.weight.mul_(spread / output().std())
+    last.weight.mul_(_rounded(spread / output().std()))
     if last.bias is not None:
         last.bias.zero_()
+
+
+def _rounded(factor: Tensor | float) -> float:
+    """Two digits: a sum's last bits depend on the number of threads, and weights must not."""
+    return float(f"{float(factor):.2g}")
 
 
 def _make_sensitive(embedding: nn.Module, control: Tensor) -> None:
@@ -260,7 +265,7 @@ def _make_sensitive(embedding: nn.Module, control: Tensor) -> None:
             layer.bias.zero_()
     output = embedding(control)
     variation = output - output.mean(dim=(0, 2, 3), keepdim=True)
-    embedding.conv_out.weight.mul_(_RESIDUAL_GAIN / variation.std())
+    embedding.conv_out.weight.mul_(_rounded(_RESIDUAL_GAIN / variation.std()))
 
 
 def _randomise(conv: nn.Module) -> None:

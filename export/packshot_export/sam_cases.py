@@ -25,9 +25,8 @@ _Points = list[tuple[float, float, int]]
 
 def image_processor(config: Mapping[str, Any]) -> SamImageProcessorPil:
     """The checkpoint's image processor; SAM's usual one for an empty config."""
-    return SamImageProcessorPil(
-        **{key: value for key, value in config.items() if key != "image_processor_type"}
-    )
+    # (A tuple only if asked for one.)
+    return SamImageProcessorPil.from_dict(dict(config))  # pyright: ignore[reportReturnType]
 
 
 def encoder_cases(sam: SamModel, processor: SamImageProcessorPil) -> Iterator[Case]:

@@ -72,6 +72,11 @@ def copy(checkpoints, tmp_path):
             r"controlnet\.0\.in_channels: got 8, expected 4 \(latents\) or 9",
         ),
         (
+            "sam/config.json",
+            {"mask_decoder_config": {"num_multimask_outputs": 5}},
+            r"sam\.mask_decoder_config\.num_multimask_outputs: got 5, expected 3",
+        ),
+        (
             "controlnet/config.json",
             {"conditioning_embedding_out_channels": [4, 8, 16]},
             r"controlnet\.0: its control embedding's downscale factor: got 4, expected 8, the VAE's",

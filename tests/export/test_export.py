@@ -12,8 +12,12 @@ from safetensors.torch import load_file, save_file
 from packshot.contract import ARTIFACTS, MODELS, TOKENIZER_FILE
 from packshot.errors import ExportError, InvalidArgument
 from packshot.family import MANIFEST_FILE, Manifest
-from packshot_export import export, parity
+from packshot_export import export, onnx_graph, parity
 from packshot_export.cases import Case
+from packshot_export.components import components
+from packshot_export.text_cases import text_encoder_cases
+from packshot_export.text_graph import TextEncoder
+from tests.export.conftest import parts_of
 
 
 @pytest.fixture
@@ -114,3 +118,24 @@ def test_a_graph_that_answers_otherwise_is_refused_with_difference_and_tolerance
     other = Case("floats", {"latents": latents}, {"image": torch.zeros(1, 64, 64, 3)})
     with pytest.raises(ExportError, match=r"got uint8\[1, 64, 64, 3\], the original model says float32"):
         parity.check("vae_decoder", path, [other], "fp32")
+
+
+def test_weights_beyond_two_gigabytes_go_into_a_file_of_their_own(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "_LARGEST_SINGLE_FILE", 1000)
+    parts = parts_of(checkpoints)
+    encoder = next(part for part in components(parts) if part.graph.name == "text_encoder")
+    export.export_component(encoder, tmp_path, parts)  # ONNX Runtime finds them, or the proof fails
+    folder = (tmp_path / ARTIFACTS["text_encoder"]).parent
+    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.onnx.data"]
+
+
+def test_a_text_encoder_that_wants_an_attention_mask_gets_it(checkpoints):
+    parts = parts_of(checkpoints)
+    original = parts.load_text_encoder()
+    unmasked = [case.outputs["prompt_embeds"] for case in text_encoder_cases(original, parts.tokenizer)]
+    original.config.use_attention_mask = True
+    module = TextEncoder(original, parts.tokenizer.eos_token_id)
+    for case, other in zip(text_encoder_cases(original, parts.tokenizer), unmasked, strict=True):
+        found = module(**case.inputs)["prompt_embeds"]
+        torch.testing.assert_close(found, case.outputs["prompt_embeds"], atol=1e-5, rtol=0)
+        assert not torch.allclose(found, other, atol=1e-2)

@@ -15,12 +15,19 @@ from packshot_export.loading import load_model
 from tests.export.conftest import parts_of
 
 
-def test_the_same_name_gives_the_same_weights(checkpoints, tmp_path):
-    assert main(["tiny-sd2", str(tmp_path)]) == 0
-    files = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.safetensors")]
-    assert len(files) == 5
-    for file in files:
-        assert sha256(tmp_path / file) == sha256(checkpoints / file), file
+def test_the_same_name_gives_the_same_weights_with_any_number_of_threads(checkpoints, tmp_path):
+    threads = torch.get_num_threads()
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        try:
+            assert main(["tiny-sd2", str(tmp_path / str(number))]) == 0
+        finally:
+            torch.set_num_threads(threads)
+        files = list(checkpoints.rglob("*.safetensors"))
+        assert len(files) == 5
+        for file in files:
+            made = tmp_path / str(number) / file.relative_to(checkpoints)
+            assert sha256(made) == sha256(file), file.name
 
 
 def test_an_unknown_name_is_refused(tmp_path, capsys):

@@ -14,7 +14,7 @@ from packshot_export.families import SPECS
 from tests.export.conftest import made, parts_of
 
 #: The rest is made of the same layers, and takes its time.
-TRACED = ("sam_decoder", "text_encoder", "vae_decoder", "step")
+TRACED = ("text_encoder", "step")
 
 
 @pytest.fixture(scope="module")

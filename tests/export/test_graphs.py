@@ -29,6 +29,13 @@ def session(path):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+def test_no_path_of_the_exporting_machine_is_left_in_a_graph(family, name):
+    content = (family[1] / ARTIFACTS[name]).read_bytes()
+    for trace in (b"site-packages", b"packshot_export", b".py"):
+        assert trace not in content
+
+
+@pytest.mark.parametrize("name", GRAPHS)
 def test_names_dtypes_and_axes_are_the_contracts(family, name):
     _, repository = family
     dims = Manifest.read(repository).family.dims
