@@ -33,7 +33,7 @@ test: .venv/installed  ## Run every test.
 check: .venv/installed  ## Lint, types, and whether generated files are up to date.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m packshot_serving.generated --check
 
 format: .venv/installed  ## Format the code.
