@@ -112,6 +112,8 @@ class TritonServer:
         try:
             self._process = self._spawn()
             self._wait_until_ready()
+            # From now on its supervisor ends it if a model's process dies.
+            self._process.send_signal(signal.SIGUSR1)
         except BaseException as error:
             # A server that never started has no log worth keeping; one that failed has.
             self._end_process(drain=False)

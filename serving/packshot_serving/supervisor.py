@@ -7,8 +7,8 @@ the callers of that model wait for ever. This process stands between the launche
 - SIGTERM or SIGINT, or the launcher gone (its end of stdin closed): the server is asked to stop,
   and Triton answers what is running first.
 - SIGQUIT: the server is killed; nobody waits for its answers.
-- A Python model's process gone while the server runs on: the server is killed, so that its callers
-  hear of it.
+- SIGUSR1: the server is ready. If one of the processes it has then goes while it runs on, it is
+  killed, so that its callers hear of it. (Before, some come and go.)
 - The server gone, however: what is left of its process group is killed and reaped, and its shared
   memory is removed; if the launcher has gone too, so is its runtime directory.
 
@@ -30,7 +30,7 @@ from pathlib import Path
 
 #: Seconds between asking the server to stop and killing it; Triton gives running requests 30.
 STOP_TIMEOUT_S = 40.0
-#: A server that fails to start ends its models one by one before itself; give it this long.
+#: A server that somebody else has told to stop ends its models before itself; give it this long.
 STUB_GRACE_S = 5.0
 #: Exit status after a Python model's process died (EX_SOFTWARE of sysexits.h).
 STUB_DIED = 70
@@ -44,7 +44,8 @@ def main() -> int:
     """Run the command in ``sys.argv`` to its end."""
     shm_prefix, runtime, *command = sys.argv[1:]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    stop, launcher_gone = threading.Event(), threading.Event()
+    stop, launcher_gone, ready = threading.Event(), threading.Event(), threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: ready.set())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # A process group of its own: a Ctrl-C on the terminal reaches the launcher, which decides.
@@ -58,30 +59,31 @@ def main() -> int:
     threading.Thread(target=_watch_launcher, args=(stop, launcher_gone), daemon=True).start()
     threading.Thread(target=_stop_when_asked, args=(server, stop), daemon=True).start()
     try:
-        return _wait(server, stop)
+        return _wait(server, ready, stop)
     finally:
         _clear_up(server.pid, shm_prefix)
         if launcher_gone.is_set():
             shutil.rmtree(runtime, ignore_errors=True)
 
 
-def _wait(server: subprocess.Popen[bytes], stop: threading.Event) -> int:
-    """The server's exit status, once it has ended or one of its models has."""
-    stubs: set[int] = set()
+def _wait(server: subprocess.Popen[bytes], ready: threading.Event, stop: threading.Event) -> int:
+    """The server's exit status, once it has ended or lost a process that it had when it was ready."""
+    had: set[int] | None = None
     lost_since: float | None = None
     # A blocked wait would keep the main thread from running its signal handlers in time.
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = server.wait(timeout=_POLL_S)
             return status if status >= 0 else 128 - status
+        if stop.is_set() or not ready.is_set():
+            continue
         living = living_children(server.pid)
-        stubs |= living
-        if stubs <= living or stop.is_set():
-            lost_since = None
+        had = living if had is None else had
+        if had <= living:
             continue
         lost_since = lost_since or time.monotonic()
         if time.monotonic() - lost_since > STUB_GRACE_S:
-            lost = ", ".join(map(str, sorted(stubs - living)))
+            lost = ", ".join(map(str, sorted(had - living)))
             sys.stdout.write(
                 f"packshot: the process of a Python model died (pid {lost}); ending the server\n"
             )

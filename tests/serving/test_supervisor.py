@@ -112,7 +112,10 @@ def test_a_killed_server_leaves_neither_processes_nor_shared_memory(supervise):
 
 def test_a_model_whose_process_died_ends_the_server(supervise):
     """tritonserver itself would go on saying that it is ready."""
-    server = supervise("while :; do sleep 0.05; done")
+    server = supervise("sleep 0.1 & exec sleep 1000")  # one more child comes and goes first
+    time.sleep(0.5)
+    server.process.send_signal(signal.SIGUSR1)
+    time.sleep(0.5)
     os.kill(server.pid("child"), signal.SIGKILL)
     assert server.process.wait(timeout=15) == STUB_DIED
     server.assert_nothing_left()
