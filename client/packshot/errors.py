@@ -6,6 +6,7 @@
      ├── InvalidArgument (also a ValueError)   the caller's mistake; found before any work is queued
      ├── Unavailable                           overloaded, starting or gone; may be tried again
      ├── DeadlineExceeded (also a TimeoutError)
+     ├── Cancelled                             the caller gave its request up
      ├── RepositoryError                       a model repository that is incomplete or altered
      ├── ServerStartError                      tritonserver could not be started
      ├── ExportError                           a checkpoint that cannot be exported faithfully
@@ -46,6 +47,13 @@ class DeadlineExceeded(PackshotError, TimeoutError):
 
     code = "DEADLINE_EXCEEDED"
     exit_code = 4
+
+
+class Cancelled(PackshotError):
+    """The caller gave the request up."""
+
+    code = "CANCELLED"
+    exit_code = 9
 
 
 class RepositoryError(PackshotError):

@@ -12,7 +12,7 @@ import numpy as np
 from packshot.arrays import shown
 from packshot.checks import integer
 from packshot.errors import PromptTruncatedWarning, expected
-from packshot.parameters import MAX_SEED, Parameters, check_seed
+from packshot.parameters import MAX_SEED, PER_CONTROLNET, Parameters, check_seed
 
 MAX_NUM_IMAGES = 1000
 #: Seeds that we draw are short enough to be read out and typed in again.
@@ -21,16 +21,13 @@ _DRAWN_SEEDS = 2**31
 
 def parameter_arrays(parameters: Parameters, count: int) -> dict[str, np.ndarray]:
     """The parameters as tensors, without batch axis, for a family of ``count`` ControlNets."""
-    per_controlnet = (
-        "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end",
-    )  # fmt: skip
     return {
         "num_inference_steps": np.array([parameters.num_inference_steps], np.int32),
         "guidance_scale": np.array([parameters.guidance_scale], np.float32),
         "scheduler": text("scheduler", parameters.scheduler),
         **{
             name: np.array(parameters.per_controlnet(name, count), np.float32)
-            for name in per_controlnet
+            for name in PER_CONTROLNET
         },
     }  # fmt: skip
 

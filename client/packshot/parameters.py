@@ -28,6 +28,9 @@ MAX_GUIDANCE_SCALE = 50.0
 MAX_CONTROLNET_SCALE = 4.0
 MAX_SEED = 2**63 - 1
 
+#: Fields with one number for each ControlNet.
+PER_CONTROLNET = ("controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end")
+
 #: The greatest value of each field that is not an integer; the least is 0.
 _RANGES = {
     "guidance_scale": MAX_GUIDANCE_SCALE,

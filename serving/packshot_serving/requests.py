@@ -23,7 +23,7 @@ from packshot.contract import (
 )
 from packshot.errors import InvalidArgument, RepositoryError, expected
 from packshot.family import Family
-from packshot.parameters import Parameters, check_seed
+from packshot.parameters import PER_CONTROLNET, Parameters, check_seed
 from packshot_serving.engine.schedulers import make_schedule
 
 Arrays = Mapping[str, np.ndarray]
@@ -43,7 +43,7 @@ def read_parameters(arrays: Arrays) -> Parameters:
         array = arrays[name]
         if name == "scheduler":
             values[name] = read_text(arrays, name)
-        elif name.startswith("control"):
+        elif name in PER_CONTROLNET:
             values[name] = tuple(map(_number, array))
         elif array.dtype.kind == "f":
             values[name] = _number(array[0])

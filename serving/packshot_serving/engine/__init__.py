@@ -12,13 +12,12 @@ from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE, Policy
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepBatch, StepRunner
 from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
-from packshot_serving.engine.ticket import Cancelled, Progress, Ticket
+from packshot_serving.engine.ticket import Progress, Ticket
 
 __all__ = [
     "CATALOGUE",
     "INTERACTIVE",
     "STATE_SIZE",
-    "Cancelled",
     "DenoiseRequest",
     "Engine",
     "Observer",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from packshot.errors import InternalError, PackshotError, Unavailable
+from packshot.errors import Cancelled, InternalError, PackshotError, Unavailable
 from packshot.family import Family
 from packshot_serving.engine.batch_step import Outcome, StepCache, StepTaken, advance
 from packshot_serving.engine.observer import Observer, OutcomeKind, StepReport, tell
@@ -18,7 +18,7 @@ from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepRunner
 from packshot_serving.engine.slot import OnDone, Slot
-from packshot_serving.engine.ticket import Cancelled, Progress, Ticket
+from packshot_serving.engine.ticket import Progress, Ticket
 
 logger = logging.getLogger(__name__)
 

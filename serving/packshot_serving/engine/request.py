@@ -10,7 +10,7 @@ from packshot.arrays import brackets, describe
 from packshot.contract import MODELS
 from packshot.errors import expected
 from packshot.family import Family
-from packshot.parameters import Parameters, check_seed
+from packshot.parameters import PER_CONTROLNET, Parameters, check_seed
 from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE
 
 _NUMPY = {"FP32": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
@@ -82,7 +82,7 @@ class DenoiseRequest:
             array = getattr(self, name)
             if array is not None:
                 _check_tensor(name, array, {**family.dims, **sizes})
-        for name in ("controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"):
+        for name in PER_CONTROLNET:
             self.parameters.per_controlnet(name, family.dims["K"])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from packshot.family import Family
-from packshot.parameters import Parameters
+from packshot.parameters import PER_CONTROLNET, Parameters
 from packshot_serving.engine.noise import initial_noise
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepBatch
@@ -154,8 +154,7 @@ def controlnet_scales(parameters: Parameters, num_steps: int, num_controlnets: i
     of N a ControlNet is left out if i/N < start or (i+1)/N > end.
     """
     scale, start, end = (
-        np.asarray(parameters.per_controlnet(name, num_controlnets), np.float64)
-        for name in ("controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end")
+        np.asarray(parameters.per_controlnet(name, num_controlnets), np.float64) for name in PER_CONTROLNET
     )
     step = np.arange(num_steps)[:, None]
     outside = (step / num_steps < start) | ((step + 1) / num_steps > end)

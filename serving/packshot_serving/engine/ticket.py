@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from packshot.errors import PackshotError
-
 State = Literal["preparing", "waiting", "running", "ended"]
-
-
-class Cancelled(PackshotError):
-    """The caller gave the request up."""
-
-    code: ClassVar[str] = "CANCELLED"
-    exit_code: ClassVar[int] = 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from packshot.contract import GRAPHS, Graph
 from packshot.errors import RepositoryError
 from packshot_serving.engine import Engine, OnnxStepRunner
-
-onnx = pytest.importorskip("onnx")
 
 _TYPES = {"FP32": onnx.TensorProto.FLOAT, "INT64": onnx.TensorProto.INT64, "UINT8": onnx.TensorProto.UINT8}
 

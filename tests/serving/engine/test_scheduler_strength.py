@@ -7,10 +7,6 @@ import pytest
 
 from packshot.errors import InvalidArgument
 from packshot_serving.engine import make_schedule
-
-pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-
 from tests.serving.engine.scheduler_runs import (
     CLASSES,
     LATENT,

@@ -6,10 +6,6 @@ import numpy as np
 import pytest
 
 from packshot_serving.engine import make_schedule
-
-pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-
 from tests.serving.engine.scheduler_runs import (
     CLASSES,
     COSINE,

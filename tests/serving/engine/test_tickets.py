@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from packshot.errors import Unavailable
-from packshot_serving.engine import Cancelled, Engine, Policy, Progress, Ticket
+from packshot.errors import Cancelled, Unavailable
+from packshot_serving.engine import Engine, Policy, Progress, Ticket
 
 
 class Diary(Ticket):
