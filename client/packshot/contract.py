@@ -75,6 +75,7 @@ class Model:
     outputs: tuple[Tensor, ...]
     max_batch_size: int = 1
     response_cache: bool = False
+    decoupled: bool = False
 
     def input(self, name: str) -> Tensor:
         """The input called ``name``."""
@@ -170,9 +171,23 @@ GENERATED_IMAGE = Tensor(
     "generated_image", "UINT8", ("H", "W", 3), "RGB, as decoded; the product is not pasted back"
 )
 
+TICKET = Tensor("ticket", "INT64", (1,), "set by generate_stream, to follow and to cancel the request", True)
+PREVIEW_INTERVAL = Tensor(
+    "preview_interval", "INT32", (1,), "steps from preview to preview; 0, no previews, if left out", True
+)
+
 _GENERATE_INPUTS = (
     PROMPT, NEGATIVE_PROMPT, IMAGE, MASK_IMAGE, CONTROL_IMAGE, SEED, INITIAL_LATENTS, *PARAMETERS,
 )  # fmt: skip
+#: What the responses of ``generate_stream`` hold before the last one.
+PROGRESS = (
+    Tensor("queue_position", "INT32", (1,), "1: the next of the streamed requests to begin; 0: begun"),
+    Tensor("step", "INT32", (1,), "steps taken"),
+    Tensor("num_steps", "INT32", (1,), "steps in all; 0 before the first one"),
+)
+PREVIEW_IMAGE = Tensor(
+    "preview_image", "UINT8", ("H", "W", 3), "RGB, the noisy latents decoded; where preview_interval asks"
+)
 
 MODELS: dict[str, Model] = {
     model.name: model
@@ -214,7 +229,7 @@ MODELS: dict[str, Model] = {
             "denoiser", "python", "step-level continuous batching of the fused ControlNet + UNet step",
             (
                 PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS, MASKED_IMAGE_LATENTS, MASK_LATENTS, CONTROL_IMAGE,
-                SEED, INITIAL_LATENTS, *PARAMETERS,
+                SEED, INITIAL_LATENTS, *PARAMETERS, TICKET,
             ),
             (LATENTS,),
         ),
@@ -224,7 +239,13 @@ MODELS: dict[str, Model] = {
         ),
         Model(
             "generate", "ensemble", "canvas, mask, edges and prompt → picture; unary",
-            _GENERATE_INPUTS, (GENERATED_IMAGE, NUM_TRUNCATED_TOKENS),
+            (*_GENERATE_INPUTS, TICKET), (GENERATED_IMAGE, NUM_TRUNCATED_TOKENS),
+        ),
+        Model(
+            "generate_stream", "python",
+            "generate for interactive callers: progress, then the picture; ends when its caller goes",
+            (*_GENERATE_INPUTS, PREVIEW_INTERVAL),
+            (*PROGRESS, PREVIEW_IMAGE, GENERATED_IMAGE, NUM_TRUNCATED_TOKENS), decoupled=True,
         ),
     )
 }  # fmt: skip

@@ -6,11 +6,13 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
+import grpc
 import numpy as np
 from tritonclient.grpc import InferInput, InferResult
+from tritonclient.grpc._utils import get_error_grpc
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -31,6 +33,8 @@ _CHANNEL_ARGUMENTS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
+#: Triton then ends a stream with a gRPC status; without it, an error is text without one.
+_STATUS_CODES = {"triton_grpc_error": "true"}
 #: A name, an IPv4 address, or an IPv6 address in brackets; and a port.
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(?P<port>[0-9]{1,5})")
 _NUMPY_NAMES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "text"}
@@ -106,6 +110,43 @@ class Transport:
         )
         return {tensor.name: self._output(result, f"{model_name}.{tensor.name}") for tensor in model.outputs}
 
+    async def stream(
+        self,
+        model_name: str,
+        arrays: Mapping[str, np.ndarray],
+        take: Callable[[dict[str, np.ndarray]], None],
+    ) -> None:
+        """Ask a decoupled model; the server learns at once when this is cancelled.
+
+        Args:
+            model_name: a name in ``contract.MODELS``.
+            arrays: as for :meth:`infer`.
+            take: called with each response's outputs, those that it holds. If a request has to be
+                sent again, the responses begin anew.
+
+        Raises:
+            InvalidArgument, Unavailable, DeadlineExceeded, InternalError: see :meth:`infer`.
+        """
+        model = MODELS[model_name]
+        inputs = infer_inputs(model, arrays, (await self.family()).dims)
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            yield {"model_name": model_name, "inputs": inputs}
+
+        async def send(timeout_s: float) -> None:
+            responses = self._connected().stream_infer(requests(), timeout_s, _STATUS_CODES)
+            try:
+                async for result, error in responses:
+                    if error is not None:
+                        raise error
+                    take(_outputs(model, result))
+            except grpc.RpcError as error:
+                raise get_error_grpc(error) from None
+            finally:
+                responses.cancel()
+
+        await self._retried(send)
+
     def _output(self, result: InferResult | None, what: str) -> np.ndarray:
         array = None if result is None else result.as_numpy(what.partition(".")[2])
         if array is None or array.size == 0:
@@ -148,6 +189,12 @@ class Transport:
     def _pause_s(self, attempt: int) -> float:
         longest = min(self._options.max_backoff_s, self._options.first_backoff_s * 2**attempt)
         return longest * random.uniform(0.5, 1.0)
+
+
+def _outputs(model: Model, result: InferResult) -> dict[str, np.ndarray]:
+    """The outputs that a response holds, without batch axis."""
+    arrays = {tensor.name: result.as_numpy(tensor.name) for tensor in model.outputs}
+    return {name: array[0] for name, array in arrays.items() if array is not None}
 
 
 def infer_inputs(model: Model, arrays: Mapping[str, np.ndarray], dims: Mapping[str, int]) -> list[InferInput]:

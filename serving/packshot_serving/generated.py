@@ -49,8 +49,8 @@ def tensor_tables() -> str:
         *(f"| `{symbol}` | {meaning} |" for symbol, meaning in SYMBOLS.items()),
     ]
     for model in MODELS.values():
-        cached = ", response cache" if model.response_cache else ""
-        lines += ["", f"## `{model.name}`", "", f"{model.doc} ({model.kind}{cached})", ""]
+        traits = [model.kind, "response cache" * model.response_cache, "decoupled" * model.decoupled]
+        lines += ["", f"## `{model.name}`", "", f"{model.doc} ({', '.join(filter(None, traits))})", ""]
         lines += _table(model.inputs, model.outputs)
     lines += ["", "# Graphs", "", "The ONNX files of a repository, batch axes written out."]
     for graph in GRAPHS.values():

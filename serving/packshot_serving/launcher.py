@@ -22,6 +22,7 @@ from packshot.contract import MODELS
 from packshot.errors import ServerStartError, expected
 from packshot.family import Manifest
 from packshot_serving.installation import find_installation
+from packshot_serving.own_server import GRPC_ADDRESS
 
 START_TIMEOUT_S = 300.0
 #: Triton's response cache: SAM embeddings of about 60 photos at 4 MiB, prompts beside them.
@@ -165,9 +166,9 @@ class TritonServer:
         return self._runtime
 
     def _address(self, service: str) -> str:
-        host = "127.0.0.1" if self.bind == "0.0.0.0" else self.bind
-        if self._process is None:
+        if not self._ports:
             raise ServerStartError("the server is not running")
+        host = "127.0.0.1" if self.bind == "0.0.0.0" else self.bind
         return f"{host}:{self._ports[service]}"
 
     def failure(self, status: int) -> str:
@@ -209,7 +210,7 @@ class TritonServer:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **installation.environment},
+                env={**os.environ, **installation.environment, GRPC_ADDRESS: self.grpc_address},
                 start_new_session=True,
             )
 
@@ -241,6 +242,7 @@ class TritonServer:
         finally:
             process.communicate()
             self._process = None
+            self._ports = {}
 
 
 def _all_ready(triton: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:

@@ -86,6 +86,8 @@ def model_config(model: Model, family: Family) -> pb.ModelConfig:
         config.ensemble_scheduling.step.extend(_ensemble_step(step) for step in ENSEMBLES[model.name])
         return config
     config.backend = model.kind
+    if model.decoupled:
+        config.model_transaction_policy.decoupled = True
     config.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_CPU)
     if model.kind == "onnxruntime":
         config.default_model_filename = "model.onnx"

@@ -28,6 +28,8 @@ import threading
 import time
 from pathlib import Path
 
+from packshot_serving.own_server import ticket_prefix
+
 #: Seconds between asking the server to stop and killing it; Triton gives running requests 30.
 STOP_TIMEOUT_S = 40.0
 #: A server that somebody else has told to stop ends its models before itself; give it this long.
@@ -132,8 +134,9 @@ def _clear_up(group: int, shm_prefix: str) -> None:
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
-    for region in Path("/dev/shm").glob(f"{shm_prefix}*"):
-        region.unlink(missing_ok=True)
+    tickets = ticket_prefix(group)
+    for left_over in (*Path("/dev/shm").glob(f"{shm_prefix}*"), *tickets.parent.glob(f"{tickets.name}*")):
+        left_over.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

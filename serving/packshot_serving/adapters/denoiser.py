@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,10 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
+from packshot_serving.engine.slot import OnDone
+from packshot_serving.own_server import ticket_prefix
 from packshot_serving.requests import read_parameters, read_seed
+from packshot_serving.shared_ticket import SharedTicket
 
 #: Seconds that requests under way get at unload.
 DRAIN_S = 30.0
@@ -27,6 +31,7 @@ class TritonPythonModel(Adapter):
     def initialize(self, args: Mapping[str, str]) -> None:
         """Start the engine; an exception here is Triton's failed model load."""
         super().initialize(args)
+        self.tickets = ticket_prefix(os.getppid())
         runner = OnnxStepRunner(Path(args["model_repository"], args["model_version"]))
         max_slots = int(self.parameters["max_slots"])
         self.engine = Engine(runner, self.family, max_slots, observer=MetricsObserver())
@@ -36,7 +41,7 @@ class TritonPythonModel(Adapter):
         for request in requests:
             respond = partial(self._respond_later, request.get_response_sender(), request.request_id())
             try:
-                self.engine.submit(self._denoise_request(request), respond)
+                self._submit(request, respond)
             except Exception as error:  # noqa: BLE001 - whatever it is, its caller must be answered
                 respond(error)
         # Triton picks the next request when this returns: not before it can be seated, or one of
@@ -47,9 +52,10 @@ class TritonPythonModel(Adapter):
         """Called by Triton at unload."""
         self.engine.close(drain_s=DRAIN_S)
 
-    def _denoise_request(self, request: Any) -> DenoiseRequest:
+    def _submit(self, request: Any, respond: OnDone) -> None:
         arrays = self.read(request)
-        return DenoiseRequest(
+        ticket = SharedTicket.attach(self.tickets, arrays["ticket"].item()) if "ticket" in arrays else None
+        denoise_request = DenoiseRequest(
             prompt_embeds=arrays["prompt_embeds"],
             negative_prompt_embeds=arrays["negative_prompt_embeds"],
             masked_image_latents=arrays["masked_image_latents"],
@@ -60,6 +66,7 @@ class TritonPythonModel(Adapter):
             parameters=read_parameters(arrays),
             request_id=request.request_id(),
         )
+        self.engine.submit(denoise_request, respond, ticket=ticket)
 
     def _respond_later(self, sender: Any, request_id: str, result: np.ndarray | Exception) -> None:
         def outputs() -> dict[str, np.ndarray]:

@@ -78,6 +78,7 @@ def _failure(error: PackshotError) -> Any:
     codes = {
         "INVALID_ARGUMENT": pb_utils.TritonError.INVALID_ARG,
         "UNAVAILABLE": pb_utils.TritonError.UNAVAILABLE,
+        "CANCELLED": pb_utils.TritonError.CANCELLED,
     }
     code = codes.get(error.code, pb_utils.TritonError.INTERNAL)
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))

@@ -257,7 +257,7 @@ class Engine:
         for slot in slots:
             if slot not in ended:
                 _report(slot, Progress("running", 0, slot.step, slot.num_steps))
-                tell(lambda slot=slot: slot.ticket.preview(slot.step, slot.state[0]))
+                _preview(slot)
 
     def _abandon(self, reason: PackshotError) -> None:
         """Answer everything that has a place."""
@@ -288,6 +288,13 @@ class Engine:
 
 def _report(slot: Slot, progress: Progress) -> None:
     tell(lambda: slot.ticket.report(progress))
+
+
+def _preview(slot: Slot) -> None:
+    interval = slot.ticket.preview_interval
+    if interval and slot.step % interval == 0:
+        latents = slot.state[0] * slot.schedule.input_scale[slot.step]
+        tell(lambda: slot.ticket.preview(slot.step, latents))
 
 
 def _kind(result: object) -> OutcomeKind:

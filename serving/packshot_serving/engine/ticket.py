@@ -33,7 +33,12 @@ class Ticket:
     Any thread may read ``progress`` and call ``cancel``: both take no lock. A subclass may
     publish elsewhere what the engine reports, or learn elsewhere that the caller has gone; what it
     overrides is called by the engine once or twice a step, so it must be quick and not raise.
+
+    Attributes:
+        preview_interval: steps from preview to preview; 0 for none.
     """
+
+    preview_interval: int = 0
 
     def __init__(self) -> None:
         self._progress = Progress()
@@ -58,10 +63,9 @@ class Ticket:
         self._progress = progress
 
     def preview(self, step: int, latents: np.ndarray) -> None:
-        """Called by the engine after each step that is not the last.
+        """Called by the engine after every ``preview_interval``th step that is not the last.
 
         Args:
             step: steps taken.
-            latents: the sample, float32 [C, h, w], not scaled to unit variance; a view, valid
-                until this returns.
+            latents: float32 [C, h, w], the noisy sample as the UNet sees it next.
         """

@@ -1,0 +1,89 @@
+"""``generate_stream``: asks ``generate`` of its own server, and tells how far it is meanwhile.
+
+Over gRPC and not by a BLS call: in Triton 2.51 BLS calls and responses share a few threads, so that
+many streams at once stall each other (by half a second each, measured), and a BLS call has no
+priority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
+
+from packshot.errors import PackshotError
+from packshot.options import Options
+from packshot.transport import Transport
+from packshot_serving.adapters.tensors import Adapter, response
+from packshot_serving.own_server import grpc_address, ticket_prefix
+from packshot_serving.streaming import Streams
+
+#: A caller's own time limit ends its stream, so these calls need none; nor do they try again for it.
+_OPTIONS = Options(timeout_s=86_400.0, max_retries=0)
+
+
+class TritonPythonModel(Adapter):
+    """One event loop follows all streams; ``execute`` only hands them over."""
+
+    model = "generate_stream"
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Start the event loop."""
+        super().initialize(args)
+        self.transport = Transport(grpc_address(), _OPTIONS)
+        self.streams = Streams(self.family, self.transport.infer, ticket_prefix(os.getppid()))
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="streams", daemon=True)
+        self.thread.start()
+
+    def execute(self, requests: list[Any]) -> None:
+        """Begin each request's stream."""
+        for request in requests:
+            arrays = {name: array.copy() for name, array in self.read(request).items()}
+            stream = self._answer(arrays, request.get_response_sender(), request.request_id())
+            asyncio.run_coroutine_threadsafe(stream, self.loop)
+
+    def finalize(self) -> None:
+        """Called by Triton at unload, when every stream has ended."""
+        asyncio.run_coroutine_threadsafe(self.transport.close(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    async def _answer(self, arrays: dict[str, np.ndarray], sender: Any, request_id: str) -> None:
+        try:
+            result = await self.streams.run(arrays, _Caller(sender))
+        except Exception as error:  # noqa: BLE001 - whatever it is, its caller must be answered
+            result = error
+
+        def outputs() -> Mapping[str, np.ndarray]:
+            if isinstance(result, PackshotError):
+                # What its own gRPC service answered, without an address that its caller does not know.
+                raise type(result)(str(result).removeprefix(f"{self.transport.server}: "))
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        sender.send(
+            response(self.model, request_id, outputs),
+            flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
+        )
+
+
+class _Caller:
+    """A response sender as :class:`packshot_serving.streaming.Caller`."""
+
+    def __init__(self, sender: Any) -> None:
+        self._sender = sender
+
+    def send(self, outputs: Mapping[str, np.ndarray]) -> None:
+        tensors = [pb_utils.Tensor(name, array[None]) for name, array in outputs.items()]
+        self._sender.send(pb_utils.InferenceResponse(tensors))
+
+    def gone(self) -> bool:
+        return self._sender.is_cancelled()

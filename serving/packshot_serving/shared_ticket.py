@@ -1,0 +1,126 @@
+"""A ticket that two processes share: ``generate_stream`` makes it, the denoiser's engine fills it in.
+
+A cancelled call is not seen inside an ensemble, and an ensemble tells nothing before its end; this
+goes past it. Each ticket is a small file in shared memory. Whoever made it removes it; the other
+process keeps what it has mapped. There are no locks: each number is one aligned 8-byte word with
+one writer, and a preview is copied between two changes of its version.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+
+from packshot.errors import Cancelled
+from packshot_serving.engine import Progress, Ticket
+
+#: int64 words: cancelled; steps taken and in all, in one; the preview's interval, version, step, sizes.
+_CANCELLED, _STEPS, _INTERVAL, _VERSION, _PREVIEW_STEP, _SHAPE = 0, 1, 2, 3, 4, slice(5, 8)
+_HEADER_BYTES = 64
+_BEGUN = 1 << 62
+
+
+class SharedTicket(Ticket):
+    """See :class:`Ticket`; use :meth:`create` on the caller's side, :meth:`attach` on the engine's.
+
+    Attributes:
+        number: names the ticket, and nobody can guess it: 63 random bits.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self._path = path
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 0)
+        self._words = np.frombuffer(self._memory, np.int64, count=_HEADER_BYTES // 8)
+        self._latents = np.frombuffer(self._memory, np.float32, offset=_HEADER_BYTES)
+        self._seen_version = 0
+
+    @classmethod
+    def create(
+        cls, prefix: Path, preview_interval: int = 0, latent_shape: tuple[int, int, int] = (0, 0, 0)
+    ) -> SharedTicket:
+        """A new ticket.
+
+        Args:
+            prefix: of its path.
+            preview_interval: steps from preview to preview; 0 for none.
+            latent_shape: C, h, w of the previews.
+        """
+        number = secrets.randbits(63)
+        path = _path(prefix, number)
+        size = _HEADER_BYTES + (4 * math.prod(latent_shape) if preview_interval else 0)
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b") as file:
+            file.truncate(size)
+        ticket = cls(path, number)
+        ticket._words[_INTERVAL] = preview_interval
+        ticket._words[_SHAPE] = latent_shape
+        return ticket
+
+    @classmethod
+    def attach(cls, prefix: Path, number: int) -> SharedTicket:
+        """The ticket that another process made.
+
+        Raises:
+            Cancelled: it has been removed: its caller has gone.
+        """
+        try:
+            ticket = cls(_path(prefix, number), number)
+        except FileNotFoundError:
+            raise Cancelled("the request's ticket is gone, and its caller with it") from None
+        ticket.preview_interval = int(ticket._words[_INTERVAL])
+        return ticket
+
+    def remove(self) -> None:
+        """No other process can attach any more; safe to call twice."""
+        self._path.unlink(missing_ok=True)
+
+    @property
+    def progress(self) -> Progress:
+        """Steps taken and in all; ``preparing`` until the request has a slot."""
+        word = int(self._words[_STEPS])
+        if not word & _BEGUN:
+            return Progress()
+        return Progress("running", 0, word & 0xFFFF, (word >> 16) & 0xFFFF)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the request was given up, in either process."""
+        return bool(self._words[_CANCELLED])
+
+    def cancel(self) -> None:
+        """See :meth:`Ticket.cancel`."""
+        self._words[_CANCELLED] = 1
+
+    def report(self, progress: Progress) -> None:
+        """Publish the steps; called by the engine."""
+        if progress.state in ("running", "ended"):
+            self._words[_STEPS] = _BEGUN | progress.num_steps << 16 | progress.step
+
+    def preview(self, step: int, latents: np.ndarray) -> None:
+        """Publish a preview, over the last one; called by the engine."""
+        self._words[_VERSION] += 1  # odd: not to be read
+        self._latents[:] = latents.ravel()
+        self._words[_PREVIEW_STEP] = step
+        self._words[_VERSION] += 1
+
+    def take_preview(self) -> tuple[int, np.ndarray] | None:
+        """The newest preview: steps taken and float32 [C, h, w]; None if it was taken already."""
+        version = int(self._words[_VERSION])
+        if version == self._seen_version or version % 2:
+            return None
+        step, latents = int(self._words[_PREVIEW_STEP]), self._latents.copy()
+        if int(self._words[_VERSION]) != version:
+            return None  # it changed while it was copied; there is a newer one soon
+        self._seen_version = version
+        return step, latents.reshape(self._words[_SHAPE])
+
+
+def _path(prefix: Path, number: int) -> Path:
+    return prefix.with_name(f"{prefix.name}{number:016x}")

@@ -1,0 +1,152 @@
+"""One streamed generation: ``generate`` is asked, and its caller hears how far it is meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from packshot.checks import integer
+from packshot.contract import PREVIEW_INTERVAL
+from packshot.errors import Cancelled, InvalidArgument, Unavailable
+from packshot.family import Family
+from packshot.parameters import MAX_INFERENCE_STEPS
+from packshot_serving.engine import Progress
+from packshot_serving.shared_ticket import SharedTicket
+
+Arrays = Mapping[str, np.ndarray]
+#: Asks a served model: its name and inputs → its outputs, both without batch axis.
+Infer = Callable[[str, Arrays], Awaitable[dict[str, np.ndarray]]]
+
+#: Seconds between two looks at the ticket and at the caller.
+POLL_S = 0.05
+#: Each holds a request's pictures; far more than the denoiser's queue takes.
+MAX_STREAMS = 256
+
+
+class Caller(Protocol):
+    """Who is being answered."""
+
+    def send(self, outputs: Arrays) -> None:
+        """Hand over a response that is not the last."""
+        ...
+
+    def gone(self) -> bool:
+        """Whether nobody listens any more: cancelled, disconnected, or out of time."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class _Stream:
+    ticket: SharedTicket
+    caller: Caller
+    told: Progress | None = None
+    position: int = 0
+
+
+class Streams:
+    """All streamed generations of a server, on one event loop.
+
+    Args:
+        family: of the repository.
+        infer: asks the server's other models.
+        prefix: of the tickets' paths; left-overs there are removed.
+        poll_s: seconds between two looks at each stream.
+    """
+
+    def __init__(self, family: Family, infer: Infer, prefix: Path, poll_s: float = POLL_S) -> None:
+        self._family = family
+        self._infer = infer
+        self._prefix = prefix
+        self._poll_s = poll_s
+        self._streams: list[_Stream] = []  # in order of arrival
+        for left_over in prefix.parent.glob(f"{prefix.name}*"):
+            left_over.unlink(missing_ok=True)
+
+    async def run(self, arrays: Arrays, caller: Caller) -> dict[str, np.ndarray]:
+        """Follow one generation to its end.
+
+        Args:
+            arrays: inputs of ``generate_stream``, without batch axis.
+            caller: is sent the progress.
+
+        Returns:
+            The outputs of ``generate``.
+
+        Raises:
+            InvalidArgument: ``preview_interval`` is out of its range, or ``generate`` refuses.
+            Unavailable: there are too many streams, or the server is overloaded.
+            Cancelled: the caller has gone. The slot is free after at most one step.
+        """
+        if len(self._streams) >= MAX_STREAMS:
+            raise Unavailable(f"generate_stream: {MAX_STREAMS} requests are under way; try again later")
+        inputs = dict(arrays)
+        stream = _Stream(self._ticket(inputs), caller)
+        self._streams.append(stream)
+        number = np.array([stream.ticket.number], np.int64)
+        call = asyncio.ensure_future(self._infer("generate", {**inputs, "ticket": number}))
+        try:
+            while not call.done():
+                self._look(stream)
+                await self._show_preview(stream)
+                await asyncio.wait({call}, timeout=self._poll_s)
+            return call.result()
+        finally:
+            # For the engine, which may not have heard of it yet.
+            stream.ticket.cancel()
+            stream.ticket.remove()
+            self._streams.remove(stream)
+            call.cancel()
+
+    def _ticket(self, inputs: dict[str, np.ndarray]) -> SharedTicket:
+        """A ticket of the size that the previews need; takes the interval out of the inputs."""
+        asked = inputs.pop(PREVIEW_INTERVAL.name, None)
+        if asked is None or not asked.item():
+            return SharedTicket.create(self._prefix)
+        interval = integer("generate_stream.preview_interval", asked.item(), 0, MAX_INFERENCE_STEPS)
+        image = inputs.get("image")
+        if image is None:
+            raise InvalidArgument("generate_stream.image: got nothing, expected a picture")
+        factor = self._family.canvas.multiple
+        height, width = (side // factor for side in image.shape[:2])
+        return SharedTicket.create(self._prefix, interval, (self._family.dims["C"], height, width))
+
+    def _look(self, stream: _Stream) -> None:
+        """Tell the caller what is new.
+
+        Raises:
+            Cancelled: the caller has gone.
+        """
+        if stream.caller.gone():
+            raise Cancelled("the caller has gone")
+        progress = stream.ticket.progress
+        position = self._position(stream, progress)
+        if (progress, position) != (stream.told, stream.position):
+            stream.told, stream.position = progress, position
+            stream.caller.send(_outputs(progress, position))
+
+    def _position(self, stream: _Stream, progress: Progress) -> int:
+        """1 if no streamed request that came before it still waits to begin; 0 once it has begun."""
+        if progress.state != "preparing":
+            return 0
+        before = takewhile(lambda each: each is not stream, self._streams)
+        return 1 + sum(each.ticket.progress.state == "preparing" for each in before)
+
+    async def _show_preview(self, stream: _Stream) -> None:
+        preview = stream.ticket.take_preview()
+        if preview is None:
+            return
+        step, latents = preview
+        decoded = await self._infer("vae_decoder", {"latents": latents})
+        progress = Progress("running", 0, step, stream.ticket.progress.num_steps)
+        stream.caller.send({**_outputs(progress, 0), "preview_image": decoded["image"]})
+
+
+def _outputs(progress: Progress, position: int) -> dict[str, np.ndarray]:
+    numbers = {"queue_position": position, "step": progress.step, "num_steps": progress.num_steps}
+    return {name: np.array([number], np.int32) for name, number in numbers.items()}
