@@ -115,11 +115,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="where to write the results as JSON")
     parser.add_argument("--requests", type=int, default=80)
     options = parser.parse_args()
-    pausing = Policy(max_slots=24, max_batch=8, step_s=0.01, full_step_s=0.04)
+    pausing = Policy(max_slots=24, max_queue_size=1000, max_batch=8, step_s=0.01, full_step_s=0.04)
     overheads = [
-        measure("8 slots", 256, options.requests, Policy(8)),
+        measure("8 slots", 256, options.requests, Policy(8, max_queue_size=1000)),
         measure("8 of 24 slots, the others pause", 256, options.requests, pausing),
-        measure("8 slots", 512, options.requests, Policy(8)),
+        measure("8 slots", 512, options.requests, Policy(8, max_queue_size=1000)),
     ]
     for overhead in overheads:
         sys.stdout.write(

@@ -181,9 +181,9 @@ _GENERATE_INPUTS = (
 )  # fmt: skip
 #: What the responses of ``generate_stream`` hold before the last one.
 PROGRESS = (
-    Tensor("queue_position", "INT32", (1,), "1: the next of the streamed requests to begin; 0: begun"),
+    Tensor("queue_position", "INT32", (1,), "1: the next to begin; 0: begun, or not yet at the denoiser"),
     Tensor("step", "INT32", (1,), "steps taken"),
-    Tensor("num_steps", "INT32", (1,), "steps in all; 0 before the first one"),
+    Tensor("num_steps", "INT32", (1,), "steps in all; 0 before the denoiser has it"),
 )
 PREVIEW_IMAGE = Tensor(
     "preview_image", "UINT8", ("H", "W", 3), "RGB, the noisy latents decoded; where preview_interval asks"

@@ -134,7 +134,8 @@ class Transport:
             yield {"model_name": model_name, "inputs": inputs}
 
         async def send(timeout_s: float) -> None:
-            responses = self._connected().stream_infer(requests(), timeout_s, _STATUS_CODES)
+            # Its types are not annotated, and what a checker infers from its body is wrong.
+            responses: Any = self._connected().stream_infer(requests(), timeout_s, _STATUS_CODES)
             try:
                 async for result, error in responses:
                     if error is not None:

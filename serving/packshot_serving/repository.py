@@ -13,12 +13,9 @@ from tritonclient.grpc import model_config_pb2 as pb
 from packshot.contract import ENSEMBLES, MODELS, Model, Step, Tensor
 from packshot.family import Family
 
-#: Requests that may wait for the denoiser before Triton answers UNAVAILABLE.
-MAX_QUEUE_SIZE = 64
-#: 1 is interactive, 2 is catalogue work.
-PRIORITY_LEVELS = 2
-#: Requests that share the denoiser's step loop.
-MAX_SLOTS = 4
+#: What an operator may change of the denoiser: requests that share its step loop, requests of each
+#: priority that may wait for it, and for how long (0: for ever) if they do not say so themselves.
+DENOISER_PARAMETERS = {"max_slots": "4", "max_queue_size": "64", "default_timeout_microseconds": "0"}
 
 _TYPES = {
     "UINT8": pb.TYPE_UINT8,
@@ -95,17 +92,9 @@ def model_config(model: Model, family: Family) -> pb.ModelConfig:
     if model.response_cache:
         config.response_cache.enable = True
     if model.name == "denoiser":
-        _schedule_denoiser(config)
+        for name, value in DENOISER_PARAMETERS.items():
+            config.parameters[name].string_value = value
     return config
-
-
-def _schedule_denoiser(config: pb.ModelConfig) -> None:
-    """Triton's own queue in front of the engine: bounded, by priority, refusing what overflows."""
-    config.parameters["max_slots"].string_value = str(MAX_SLOTS)
-    batching = config.dynamic_batching
-    batching.priority_levels = PRIORITY_LEVELS
-    batching.default_priority_level = 1
-    batching.default_queue_policy.max_queue_size = MAX_QUEUE_SIZE
 
 
 def _dims(tensor: Tensor, family: Family) -> tuple[int, ...]:

@@ -18,11 +18,11 @@ import numpy as np
 
 from packshot.errors import Cancelled
 from packshot_serving.engine import Progress, Ticket
+from packshot_serving.engine.ticket import STATES
 
-#: int64 words: cancelled; steps taken and in all, in one; the preview's interval, version, step, sizes.
-_CANCELLED, _STEPS, _INTERVAL, _VERSION, _PREVIEW_STEP, _SHAPE = 0, 1, 2, 3, 4, slice(5, 8)
+#: int64 words: cancelled; all of a progress, 16 bits each; the preview's interval, version and shape.
+_CANCELLED, _PROGRESS, _INTERVAL, _VERSION, _SHAPE = 0, 1, 2, 3, slice(4, 7)
 _HEADER_BYTES = 64
-_BEGUN = 1 << 62
 
 
 class SharedTicket(Ticket):
@@ -83,11 +83,10 @@ class SharedTicket(Ticket):
 
     @property
     def progress(self) -> Progress:
-        """Steps taken and in all; ``preparing`` until the request has a slot."""
-        word = int(self._words[_STEPS])
-        if not word & _BEGUN:
-            return Progress()
-        return Progress("running", 0, word & 0xFFFF, (word >> 16) & 0xFFFF)
+        """What the engine reported last."""
+        word = int(self._words[_PROGRESS])
+        state, position, step, num_steps = (word >> shift & 0xFFFF for shift in (48, 32, 16, 0))
+        return Progress(STATES[state], position, step, num_steps)
 
     @property
     def cancelled(self) -> bool:
@@ -99,27 +98,29 @@ class SharedTicket(Ticket):
         self._words[_CANCELLED] = 1
 
     def report(self, progress: Progress) -> None:
-        """Publish the steps; called by the engine."""
-        if progress.state in ("running", "ended"):
-            self._words[_STEPS] = _BEGUN | progress.num_steps << 16 | progress.step
+        """Publish it, in one word; called by the engine."""
+        numbers = (STATES.index(progress.state), progress.queue_position, progress.step, progress.num_steps)
+        word = 0
+        for number in numbers:
+            word = word << 16 | number
+        self._words[_PROGRESS] = word
 
     def preview(self, step: int, latents: np.ndarray) -> None:
         """Publish a preview, over the last one; called by the engine."""
         self._words[_VERSION] += 1  # odd: not to be read
         self._latents[:] = latents.ravel()
-        self._words[_PREVIEW_STEP] = step
         self._words[_VERSION] += 1
 
-    def take_preview(self) -> tuple[int, np.ndarray] | None:
-        """The newest preview: steps taken and float32 [C, h, w]; None if it was taken already."""
+    def take_preview(self) -> np.ndarray | None:
+        """The newest preview, float32 [C, h, w]; None if it was taken already."""
         version = int(self._words[_VERSION])
         if version == self._seen_version or version % 2:
             return None
-        step, latents = int(self._words[_PREVIEW_STEP]), self._latents.copy()
+        latents = self._latents.copy()
         if int(self._words[_VERSION]) != version:
             return None  # it changed while it was copied; there is a newer one soon
         self._seen_version = version
-        return step, latents.reshape(self._words[_SHAPE])
+        return latents.reshape(self._words[_SHAPE])
 
 
 def _path(prefix: Path, number: int) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from packshot.checks import integer
-from packshot.contract import PREVIEW_INTERVAL
+from packshot.contract import PREVIEW_INTERVAL, PROGRESS
 from packshot.errors import Cancelled, InvalidArgument, Unavailable
 from packshot.family import Family
 from packshot.parameters import MAX_INFERENCE_STEPS
@@ -46,7 +45,6 @@ class _Stream:
     ticket: SharedTicket
     caller: Caller
     told: Progress | None = None
-    position: int = 0
 
 
 class Streams:
@@ -64,7 +62,7 @@ class Streams:
         self._infer = infer
         self._prefix = prefix
         self._poll_s = poll_s
-        self._streams: list[_Stream] = []  # in order of arrival
+        self._count = 0
         for left_over in prefix.parent.glob(f"{prefix.name}*"):
             left_over.unlink(missing_ok=True)
 
@@ -83,11 +81,11 @@ class Streams:
             Unavailable: there are too many streams, or the server is overloaded.
             Cancelled: the caller has gone. The slot is free after at most one step.
         """
-        if len(self._streams) >= MAX_STREAMS:
+        if self._count >= MAX_STREAMS:
             raise Unavailable(f"generate_stream: {MAX_STREAMS} requests are under way; try again later")
         inputs = dict(arrays)
         stream = _Stream(self._ticket(inputs), caller)
-        self._streams.append(stream)
+        self._count += 1
         number = np.array([stream.ticket.number], np.int64)
         call = asyncio.ensure_future(self._infer("generate", {**inputs, "ticket": number}))
         try:
@@ -100,7 +98,7 @@ class Streams:
             # For the engine, which may not have heard of it yet.
             stream.ticket.cancel()
             stream.ticket.remove()
-            self._streams.remove(stream)
+            self._count -= 1
             call.cancel()
 
     def _ticket(self, inputs: dict[str, np.ndarray]) -> SharedTicket:
@@ -125,28 +123,18 @@ class Streams:
         if stream.caller.gone():
             raise Cancelled("the caller has gone")
         progress = stream.ticket.progress
-        position = self._position(stream, progress)
-        if (progress, position) != (stream.told, stream.position):
-            stream.told, stream.position = progress, position
-            stream.caller.send(_outputs(progress, position))
-
-    def _position(self, stream: _Stream, progress: Progress) -> int:
-        """1 if no streamed request that came before it still waits to begin; 0 once it has begun."""
-        if progress.state != "preparing":
-            return 0
-        before = takewhile(lambda each: each is not stream, self._streams)
-        return 1 + sum(each.ticket.progress.state == "preparing" for each in before)
+        if progress != stream.told:
+            stream.told = progress
+            stream.caller.send(_outputs(progress))
 
     async def _show_preview(self, stream: _Stream) -> None:
         preview = stream.ticket.take_preview()
         if preview is None:
             return
-        step, latents = preview
-        decoded = await self._infer("vae_decoder", {"latents": latents})
-        progress = Progress("running", 0, step, stream.ticket.progress.num_steps)
-        stream.caller.send({**_outputs(progress, 0), "preview_image": decoded["image"]})
+        decoded = await self._infer("vae_decoder", {"latents": preview})
+        stream.told = stream.ticket.progress
+        stream.caller.send({**_outputs(stream.told), "preview_image": decoded["image"]})
 
 
-def _outputs(progress: Progress, position: int) -> dict[str, np.ndarray]:
-    numbers = {"queue_position": position, "step": progress.step, "num_steps": progress.num_steps}
-    return {name: np.array([number], np.int32) for name, number in numbers.items()}
+def _outputs(progress: Progress) -> dict[str, np.ndarray]:
+    return {tensor.name: np.array([getattr(progress, tensor.name)], np.int32) for tensor in PROGRESS}

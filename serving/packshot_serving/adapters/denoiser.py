@@ -13,8 +13,8 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
-from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
-from packshot_serving.engine.slot import OnDone
+from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Policy
+from packshot_serving.engine.job import OnDone
 from packshot_serving.own_server import ticket_prefix
 from packshot_serving.requests import read_parameters, read_seed
 from packshot_serving.shared_ticket import SharedTicket
@@ -24,17 +24,25 @@ DRAIN_S = 30.0
 
 
 class TritonPythonModel(Adapter):
-    """One engine; ``execute`` blocks while no slot is free, so that Triton's queue does the waiting."""
+    """One engine, and in it the queue.
+
+    Not Triton's: where a model has priorities, timeouts or a queue size, Triton 2.51 looks only
+    twice a second whether the model can take the next of its waiting requests.
+    """
 
     model = "denoiser"
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Start the engine; an exception here is Triton's failed model load."""
         super().initialize(args)
+        self.default_timeout_s = int(self.parameters["default_timeout_microseconds"]) / 1e6
         self.tickets = ticket_prefix(os.getppid())
         runner = OnnxStepRunner(Path(args["model_repository"], args["model_version"]))
-        max_slots = int(self.parameters["max_slots"])
-        self.engine = Engine(runner, self.family, max_slots, observer=MetricsObserver())
+        policy = Policy(
+            max_slots=int(self.parameters["max_slots"]),
+            max_queue_size=int(self.parameters["max_queue_size"]),
+        )
+        self.engine = Engine(runner, self.family, policy=policy, observer=MetricsObserver())
 
     def execute(self, requests: list[Any]) -> None:
         """Admit each request; its answer is sent from the engine's thread."""
@@ -44,9 +52,6 @@ class TritonPythonModel(Adapter):
                 self._submit(request, respond)
             except Exception as error:  # noqa: BLE001 - whatever it is, its caller must be answered
                 respond(error)
-        # Triton picks the next request when this returns: not before it can be seated, or one of
-        # higher priority that comes meanwhile would wait behind it.
-        self.engine.wait_for_slot()
 
     def finalize(self) -> None:
         """Called by Triton at unload."""
@@ -65,6 +70,7 @@ class TritonPythonModel(Adapter):
             latents=arrays.get("latents"),
             parameters=read_parameters(arrays),
             request_id=request.request_id(),
+            timeout_s=request.timeout() / 1e6 or self.default_timeout_s,
         )
         self.engine.submit(denoise_request, respond, ticket=ticket)
 

@@ -188,4 +188,5 @@ def _synthetic_slot(runner: StepRunner, family: Family, side: int | None) -> Slo
         parameters=Parameters(num_inference_steps=10),
         request_id="measurement",
     )
-    return Preparation(runner, family)(request, lambda result: None)
+    preparation = Preparation(runner, family)
+    return preparation.begin(request, preparation.check(request))

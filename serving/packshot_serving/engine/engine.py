@@ -8,22 +8,28 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+import numpy as np
+
 from packshot.errors import Cancelled, InternalError, PackshotError, Unavailable
 from packshot.family import Family
-from packshot_serving.engine.batch_step import Outcome, StepCache, StepTaken, advance
+from packshot_serving.engine.batch_step import StepCache, StepTaken, advance
+from packshot_serving.engine.job import CLOSING, Job, OnDone
 from packshot_serving.engine.observer import Observer, OutcomeKind, StepReport, tell
 from packshot_serving.engine.planner import StepPlanner
 from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepRunner
-from packshot_serving.engine.slot import OnDone, Slot
-from packshot_serving.engine.ticket import Progress, Ticket
+from packshot_serving.engine.slot import Slot
+from packshot_serving.engine.ticket import Ticket
 
 logger = logging.getLogger(__name__)
 
 #: Steps for which batches stay small after a large one failed.
 CAUTIOUS_STEPS = 256
+
+#: How a job ends: latents, float32 [C, h, w], or what stopped it.
+Answer = tuple[Job, np.ndarray | PackshotError]
 
 
 class Engine:
@@ -60,10 +66,11 @@ class Engine:
         self._runner = runner
         self._observer = observer or Observer()
         self._clock = clock
-        self._prepare = Preparation(runner, family)
-        # One lock for all that follows; the engine's thread and submitters wait on it.
+        self._preparation = Preparation(runner, family)
+        # One lock for all that follows; the engine's thread waits on it.
         self._changed = threading.Condition()
-        self._planner: StepPlanner[Slot] = StepPlanner(self.policy)
+        self._planner: StepPlanner[Job] = StepPlanner(self.policy)
+        self._refused: list[int] = []  # their priorities, until the observer hears of them
         self._close_at: float | None = None  # no step begins after it
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="denoising-engine", daemon=True)
@@ -95,22 +102,19 @@ class Engine:
             return self._planner.num_seated
 
     @property
-    def callers_waiting(self) -> int:
-        """Callers of :meth:`submit` that wait for a slot."""
+    def num_waiting(self) -> int:
+        """Requests that wait for a slot."""
         with self._changed:
             return len(self._planner.waiting)
 
     def submit(self, request: DenoiseRequest, on_done: OnDone, *, ticket: Ticket | None = None) -> Ticket:
-        """Hand a request over; blocks while it gets no slot.
-
-        Everything that is done once for a request (checks, scheduler coefficients, noise, the
-        control image's embedding) is done here, in the caller's thread.
+        """Hand a request over; it gets a slot or waits for one.
 
         Args:
             request: its arrays may be reused once this returns.
             on_done: called exactly once if this returns, never if it raises; by the engine's
-                thread, so it must not block and must not submit. Gets the latents,
-                float32 [C, h, w], or the PackshotError that stopped the request.
+                thread, so it must not block. Gets the latents, float32 [C, h, w], or the
+                PackshotError that stopped the request.
             ticket: told how far the request is; a new one if none is given.
 
         Returns:
@@ -119,42 +123,32 @@ class Engine:
         Raises:
             InvalidArgument: see :meth:`DenoiseRequest.check`.
             RepositoryError: the checkpoint's scheduler options rule this scheduler out.
-            InternalError: the control image's embedding failed.
-            Unavailable: the engine is closed or its thread has died.
-            Cancelled: the ticket was cancelled before the request got a slot.
+            Unavailable: too many wait already, the engine is closed, or its thread has died.
+            Cancelled: the ticket was cancelled before.
         """
         arrived, ticket = self._clock(), ticket or Ticket()
+        schedule = self._preparation.check(request)
+        job = Job(request.copied(), schedule, on_done, arrived, ticket)
         with self._changed:
             self._require_open()
-        slot = self._prepare(request, on_done, arrived, ticket)
-        with self._changed:
-            self._require_wanted(slot)
-            self._planner.arrive(slot)
+            if ticket.cancelled:
+                raise Cancelled("the request was cancelled before it came to the denoiser")
+            self._planner.arrive(job)
             self._seat()
-            try:
-                while slot in self._planner.waiting:
-                    self._require_wanted(slot)
-                    self._changed.wait()
-            finally:
-                if slot in self._planner.waiting:
-                    self._planner.leave(slot)
-                    self._seat()
+            waiting = [each for each in self._planner.waiting if each.priority == job.priority]
+            if job in waiting and len(waiting) > self.policy.max_queue_size:
+                self._planner.leave(job)
+                self._refused.append(job.priority)
+                raise Unavailable(
+                    f"the denoiser's queue is full: {self.policy.max_queue_size} requests are waiting"
+                )
         return ticket
-
-    def wait_for_slot(self) -> bool:
-        """Block until a newcomer would get a slot at once; False if the engine has stopped.
-
-        For those who keep a queue of their own: whom they take from it after this is seated.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._planner.has_room or not self._open)
-            return self._open
 
     def close(self, drain_s: float = 0.0) -> None:
         """Stop; returns when the thread has ended. A second time does nothing.
 
-        Callers that wait for a slot get Unavailable at once. Those that have one are served for
-        at most ``drain_s``, then answered with Unavailable, too.
+        Requests that wait for a slot get Unavailable after at most one step. Those that have one
+        are served for at most ``drain_s``, then answered with Unavailable, too.
         """
         with self._changed:
             if self._close_at is None:
@@ -164,26 +158,21 @@ class Engine:
             self._thread.join()
 
     @property
-    def _open(self) -> bool:
-        return self._close_at is None and self._failure is None
+    def _everybody(self) -> list[Job]:
+        return [*self._planner.seated, *self._planner.waiting]
 
     def _require_open(self) -> None:
         if self._failure is not None:
             raise Unavailable("the denoising engine has died; its log says why")
         if self._close_at is not None:
-            raise Unavailable("the denoising engine is shutting down")
-
-    def _require_wanted(self, slot: Slot) -> None:
-        self._require_open()
-        if slot.ticket.cancelled:
-            raise Cancelled("the request was cancelled while it waited for a slot")
+            raise Unavailable(CLOSING)
 
     def _seat(self) -> None:
         """Give free slots away, and tell everybody where they are now; the lock is held."""
-        for slot in self._planner.seat():
-            _report(slot, Progress("running", 0, 0, slot.num_steps))
-        for position, slot in enumerate(self._planner.queue(), start=1):
-            _report(slot, Progress("waiting", position, 0, slot.num_steps))
+        for job in self._planner.seat():
+            job.report("running")
+        for position, job in enumerate(self._planner.queue(), start=1):
+            job.report("waiting", position)
         self._changed.notify_all()
 
     def _run(self) -> None:
@@ -192,7 +181,7 @@ class Engine:
         try:
             while self._take_turn(cache):
                 pass
-            self._abandon(Unavailable("the denoising engine is shutting down; try again"))
+            self._abandon(Unavailable(CLOSING))
         except BaseException as error:  # nobody else can answer the requests then
             logger.critical("the denoising engine has died", exc_info=error)
             with self._changed:
@@ -206,20 +195,14 @@ class Engine:
             return False
         self._sweep(cache)
         with self._changed:
+            jobs = self._planner.plan(self._clock())
+        begun = self._begin(jobs)
+        if begun:
             started = self._clock()
-            slots = self._planner.plan(started)
-        if not slots:
-            return True  # everybody has cancelled
-        lane = slots[0].lane
-        for slot in slots:
-            if not slot.step:
-                wait_s, priority = started - slot.arrived, slot.priority
-                tell(lambda wait_s=wait_s, priority=priority: self._observer.started(wait_s, priority))
-        taken = advance(self._runner, slots, cache)
-        seconds = self._clock() - started
-        self._settle(slots, taken)
-        self._answer(taken.outcomes)
-        self._tell_step(lane, len(slots), taken, seconds)
+            taken, count = advance(self._runner, list(begun), cache), len(begun)
+            seconds = self._clock() - started
+            self._settle(begun, taken)
+            self._tell_step(jobs[0].lane, count, taken, seconds)
         return True
 
     def _wait_for_work(self) -> bool:
@@ -230,71 +213,80 @@ class Engine:
             return self._close_at is None or (self._planner.num_seated > 0 and self._clock() < self._close_at)
 
     def _sweep(self, cache: StepCache) -> None:
-        """Free the slots of the cancelled; those that wait for one leave by themselves."""
+        """Let those go who are not wanted any more, or have waited for too long."""
         with self._changed:
-            cancelled = [slot for slot in self._planner.seated if slot.ticket.cancelled]
-            for slot in cancelled:
-                self._planner.leave(slot)
-                cache.forget(slot.lane)
-            if cancelled:
+            now, closing = self._clock(), self._close_at is not None
+            answers = [(job, reason) for job in self._everybody if (reason := job.dismissal(now, closing))]
+            for job, _ in answers:
+                self._planner.leave(job)
+                cache.forget(job.lane)
+            if answers:
                 self._seat()
-            elif any(slot.ticket.cancelled for slot in self._planner.waiting):
-                self._changed.notify_all()
-        self._answer(
-            [Outcome(slot, Cancelled(f"the request was cancelled at step {slot.step}")) for slot in cancelled]
-        )
+        self._answer(answers)
 
-    def _settle(self, slots: Sequence[Slot], taken: StepTaken) -> None:
-        """Free the slots of requests that have ended, before anybody hears of it."""
-        ended = [outcome.slot for outcome in taken.outcomes]
+    def _begin(self, jobs: Sequence[Job]) -> dict[Slot, Job]:
+        """The slots of the jobs that step, those of newcomers made now; who cannot begin is answered."""
+        begun: dict[Slot, Job] = {}
+        failed: list[Answer] = []
+        for job in jobs:
+            if job.slot is None:
+                wait_s, priority = self._clock() - job.arrived, job.priority
+                tell(lambda wait_s=wait_s, priority=priority: self._observer.started(wait_s, priority))
+                try:
+                    job.slot = self._preparation.begin(job.request, job.schedule)
+                except PackshotError as error:
+                    failed.append((job, error))
+                    continue
+            begun[job.slot] = job
+        self._release([job for job, _ in failed])
+        self._answer(failed)
+        return begun
+
+    def _settle(self, begun: dict[Slot, Job], taken: StepTaken) -> None:
+        """Free the slots of requests that have ended before anybody hears of it, then tell everybody."""
+        answers = [(begun.pop(outcome.slot), outcome.result) for outcome in taken.outcomes]
         with self._changed:
-            if 0 < taken.largest < len(slots):
+            if 0 < taken.largest < len(begun) + len(answers):
                 self._planner.shrink(taken.largest, CAUTIOUS_STEPS)
-            for slot in ended:
-                self._planner.leave(slot)
-            if ended:
+        self._release([job for job, _ in answers])
+        for job in begun.values():
+            job.report("running")
+            job.show_preview()
+        self._answer(answers)
+
+    def _release(self, jobs: Sequence[Job]) -> None:
+        with self._changed:
+            for job in jobs:
+                self._planner.leave(job)
+            if jobs:
                 self._seat()
-        for slot in slots:
-            if slot not in ended:
-                _report(slot, Progress("running", 0, slot.step, slot.num_steps))
-                _preview(slot)
 
     def _abandon(self, reason: PackshotError) -> None:
-        """Answer everything that has a place."""
+        """Answer everything that is here."""
         with self._changed:
-            slots = self._planner.seated
-            for slot in slots:
-                self._planner.leave(slot)
-            self._changed.notify_all()
-        self._answer([Outcome(slot, reason) for slot in slots])
+            jobs = self._everybody
+            for job in jobs:
+                self._planner.leave(job)
+        self._answer([(job, reason) for job in jobs])
 
-    def _answer(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            slot, result = outcome.slot, outcome.result
-            kind, seconds = _kind(result), self._clock() - slot.arrived
-            _report(slot, Progress("ended", 0, slot.step, slot.num_steps))
-            tell(lambda k=kind, s=seconds, p=slot.priority: self._observer.ended(k, s, p))
+    def _answer(self, answers: Sequence[Answer]) -> None:
+        for job, result in answers:
+            kind, seconds = _kind(result), self._clock() - job.arrived
+            job.report("ended")
+            tell(lambda k=kind, s=seconds, p=job.priority: self._observer.ended(k, s, p))
             try:
-                slot.on_done(result)
+                job.on_done(result)
             except BaseException:  # whatever a caller's code raises, the next request gets its answer
-                logger.exception("request %r: its answer could not be delivered", slot.request_id)
+                logger.exception("request %r: its answer could not be delivered", job.request.request_id)
 
     def _tell_step(self, lane: tuple[int, int], slots: int, taken: StepTaken, seconds: float) -> None:
         with self._changed:
             in_use, waiting = self._planner.num_seated, len(self._planner.waiting)
+            refused, self._refused = self._refused, []
+        for priority in refused:
+            tell(lambda priority=priority: self._observer.ended("unavailable", 0.0, priority))
         report = StepReport(lane, slots, taken.rows, taken.padding_rows, seconds, in_use, waiting)
         tell(lambda: self._observer.stepped(report))
-
-
-def _report(slot: Slot, progress: Progress) -> None:
-    tell(lambda: slot.ticket.report(progress))
-
-
-def _preview(slot: Slot) -> None:
-    interval = slot.ticket.preview_interval
-    if interval and slot.step % interval == 0:
-        latents = slot.state[0] * slot.schedule.input_scale[slot.step]
-        tell(lambda: slot.ticket.preview(slot.step, latents))
 
 
 def _kind(result: object) -> OutcomeKind:

@@ -84,11 +84,6 @@ class StepPlanner(Generic[AnyJob]):
         """Jobs without a slot, in order of arrival."""
         return self._waiting
 
-    @property
-    def has_room(self) -> bool:
-        """Whether a newcomer of a known lane would be seated at once."""
-        return self._seated + len(self._waiting) < self.policy.max_slots
-
     def arrive(self, job: AnyJob) -> None:
         """A job wants a slot."""
         self._waiting.append(job)

@@ -19,6 +19,7 @@ class Policy:
 
     Attributes:
         max_slots: requests that are in work at the same time, of all lanes together.
+        max_queue_size: requests of each priority that may wait for a slot; more are refused.
         max_batch: slots of a lane that step together; None: all of them. The others pause, which
             costs nothing: their latents simply stay as they are.
         crowded_share: share of a lane's slots that step together where that is more than
@@ -41,6 +42,7 @@ class Policy:
     """
 
     max_slots: int = 4
+    max_queue_size: int = 64
     max_batch: int | None = None
     crowded_share: float = 0.0
     max_lanes: int = 4
@@ -53,7 +55,7 @@ class Policy:
     full_step_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("max_slots", "max_lanes", "max_overtakes"):
+        for name in ("max_slots", "max_queue_size", "max_lanes", "max_overtakes"):
             _check_count(name, getattr(self, name))
         if self.max_batch is not None:
             _check_count("max_batch", self.max_batch)

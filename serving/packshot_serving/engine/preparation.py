@@ -1,4 +1,4 @@
-"""What is done once for a request, before it gets a slot; in its caller's thread."""
+"""What is done once for a request: checks when it comes, the rest when its first step does."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from packshot.errors import InternalError
 from packshot.family import Family
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepRunner
-from packshot_serving.engine.schedulers import STATE_SIZE, make_schedule
-from packshot_serving.engine.slot import OnDone, Slot, open_slot
-from packshot_serving.engine.ticket import Ticket
+from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
+from packshot_serving.engine.slot import Slot, open_slot
 
 logger = logging.getLogger(__name__)
 
 
 class Preparation:
-    """Checks requests and makes slots of them; any number of threads may call it."""
+    """Checks requests, in any thread, and makes slots of them."""
 
     def __init__(self, runner: StepRunner, family: Family) -> None:
         self._runner = runner
@@ -30,15 +29,19 @@ class Preparation:
             lambda scheduler, num_steps: make_schedule(scheduler, family.scheduler, num_steps, STATE_SIZE)
         )
 
-    def __call__(
-        self, request: DenoiseRequest, on_done: OnDone, arrived: float = 0.0, ticket: Ticket | None = None
-    ) -> Slot:
-        """The slot of a request at its first step; for errors see :meth:`Engine.submit`."""
+    def check(self, request: DenoiseRequest) -> Schedule:
+        """The scheduler's coefficients for a request; for errors see :meth:`Engine.submit`."""
         request.check(self._family)
         parameters = request.parameters
-        schedule = self._schedule(parameters.scheduler, parameters.num_inference_steps)
-        embedding = self._embed(request)
-        return open_slot(request, self._family, schedule, embedding, on_done, arrived=arrived, ticket=ticket)
+        return self._schedule(parameters.scheduler, parameters.num_inference_steps)
+
+    def begin(self, request: DenoiseRequest, schedule: Schedule) -> Slot:
+        """The slot of a request at its first step.
+
+        Raises:
+            InternalError: the control image's embedding failed.
+        """
+        return open_slot(request, self._family, schedule, self._embed(request))
 
     def _embed(self, request: DenoiseRequest) -> np.ndarray:
         try:

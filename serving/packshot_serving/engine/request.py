@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ _TENSORS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DenoiseRequest:
-    """One picture to denoise. The engine copies what it keeps of the arrays.
+    """One picture to denoise.
 
     Attributes:
         prompt_embeds: float32 [T, D].
@@ -39,6 +39,7 @@ class DenoiseRequest:
         parameters: how to denoise.
         request_id: names the request in the log.
         priority: 1 interactive, 2 catalogue.
+        timeout_s: how long it may wait for a slot; 0 is for ever.
     """
 
     prompt_embeds: np.ndarray
@@ -51,11 +52,17 @@ class DenoiseRequest:
     parameters: Parameters = field(default_factory=Parameters)
     request_id: str = ""
     priority: int = INTERACTIVE
+    timeout_s: float = 0.0
 
     @property
     def latent_size(self) -> tuple[int, int]:
         """h and w."""
         return self.masked_image_latents.shape[1], self.masked_image_latents.shape[2]
+
+    def copied(self) -> DenoiseRequest:
+        """The same with arrays of its own: the caller's buffers may go away."""
+        arrays = {name: getattr(self, name) for name in _TENSORS}
+        return replace(self, **{name: array.copy() for name, array in arrays.items() if array is not None})
 
     def check(self, family: Family) -> None:
         """Refuse what cannot be denoised.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,16 +13,11 @@ from packshot_serving.engine.noise import initial_noise
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepBatch
 from packshot_serving.engine.schedulers import Schedule
-from packshot_serving.engine.ticket import Ticket
-
-OnDone = Callable[[np.ndarray | Exception], None]
 
 
 @dataclass(eq=False, slots=True)
 class Slot:
     """One request's place in the engine. Compared by identity; only ``state`` and ``step`` change.
-
-    It is the planner's ``Job``.
 
     Attributes:
         request_id: names the request in the log.
@@ -36,11 +31,7 @@ class Slot:
         masked_image_latents: float32 [C, h, w].
         mask_latents: float32 [1, h, w].
         control_embedding: float32 [K, G, h, w].
-        on_done: called once, with latents float32 [C, h, w] or with the reason for failing.
         state: float32 [m, C, h, w], sample first.
-        priority: 1 is served before 2.
-        arrived: when it was submitted, in seconds of the engine's clock.
-        ticket: told how far it is, asked whether it is still wanted.
         step: steps already taken.
     """
 
@@ -55,11 +46,7 @@ class Slot:
     masked_image_latents: np.ndarray
     mask_latents: np.ndarray
     control_embedding: np.ndarray
-    on_done: OnDone
     state: np.ndarray
-    priority: int = 1
-    arrived: float = 0.0
-    ticket: Ticket = field(default_factory=Ticket)
     step: int = 0
 
     @property
@@ -83,27 +70,15 @@ class Slot:
         return self.schedule.num_steps
 
     @property
-    def remaining(self) -> int:
-        """Steps not yet taken."""
-        return self.schedule.num_steps - self.step
-
-    @property
     def finished(self) -> bool:
         """Whether every step has been taken."""
         return self.step >= self.schedule.num_steps
 
 
 def open_slot(
-    request: DenoiseRequest,
-    family: Family,
-    schedule: Schedule,
-    control_embedding: np.ndarray,
-    on_done: OnDone,
-    *,
-    arrived: float = 0.0,
-    ticket: Ticket | None = None,
+    request: DenoiseRequest, family: Family, schedule: Schedule, control_embedding: np.ndarray
 ) -> Slot:
-    """A slot at its first step. Copies what it keeps: the caller's buffers may go away."""
+    """A slot at its first step; it keeps the request's arrays."""
     parameters = request.parameters
     return Slot(
         request_id=request.request_id,
@@ -112,16 +87,12 @@ def open_slot(
         guidance_scale=parameters.guidance_scale,
         guided_steps=guided_steps(parameters, schedule.num_steps),
         controlnet_scales=controlnet_scales(parameters, schedule.num_steps, family.dims["K"]),
-        prompt_embeds=request.prompt_embeds.copy(),
-        negative_prompt_embeds=request.negative_prompt_embeds.copy(),
-        masked_image_latents=request.masked_image_latents.copy(),
-        mask_latents=request.mask_latents.copy(),
+        prompt_embeds=request.prompt_embeds,
+        negative_prompt_embeds=request.negative_prompt_embeds,
+        masked_image_latents=request.masked_image_latents,
+        mask_latents=request.mask_latents,
         control_embedding=control_embedding,
-        on_done=on_done,
         state=initial_state(request, family, schedule),
-        priority=request.priority,
-        arrived=arrived,
-        ticket=ticket or Ticket(),
     )
 
 

@@ -14,10 +14,15 @@ from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_batch, guided_steps
 
 
+def begin(runner, family, request):
+    """The request's slot."""
+    preparation = Preparation(runner, family)
+    return preparation.begin(request, preparation.check(request))
+
+
 @pytest.fixture
 def slots(family, runner, make_request):
-    prepare = Preparation(runner, family)
-    return [prepare(make_request(seed, num_inference_steps=4), lambda result: None) for seed in range(8)]
+    return [begin(runner, family, make_request(seed, num_inference_steps=4)) for seed in range(8)]
 
 
 def test_a_batch_too_large_for_the_memory_is_taken_in_halves(runner, slots):
@@ -73,8 +78,7 @@ def test_a_runner_of_fixed_sizes_gets_them_and_nobody_notices(runner, slots, fam
     (batch,) = fixed.batches
     assert (batch.num_slots, batch.num_rows) == (8, 16)
     assert (taken.rows, taken.padding_rows) == (6, 10)
-    prepare = Preparation(runner, family)
-    alone = [prepare(make_request(seed, num_inference_steps=4), lambda result: None) for seed in range(3)]
+    alone = [begin(runner, family, make_request(seed, num_inference_steps=4)) for seed in range(3)]
     advance(runner, alone)
     for padded, plain in zip(slots, alone, strict=False):
         np.testing.assert_allclose(padded.state, plain.state, rtol=1e-6)

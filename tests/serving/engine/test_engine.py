@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from packshot.errors import InvalidArgument
-from packshot_serving.engine import Engine
-
-
-def submit_in_thread(engine, request, answer) -> threading.Thread:
-    thread = threading.Thread(target=engine.submit, args=(request, answer))
-    thread.start()
-    return thread
+from packshot.errors import InvalidArgument, Unavailable
+from packshot_serving.engine import Engine, Policy
 
 
 def until(condition) -> None:
@@ -110,28 +105,29 @@ def test_a_short_request_does_not_wait_for_a_long_one(family, gated, make_reques
     assert len(gated.batches) == 50
 
 
-def test_submit_blocks_while_every_slot_is_taken(family, gated, make_request, new_answer):
+def test_a_request_without_a_slot_waits_for_the_next_free_one(family, gated, make_request, new_answer):
     answers = [new_answer() for _ in range(3)]
     with Engine(gated, family, max_slots=2) as engine:
         engine.submit(make_request(0, num_inference_steps=2), answers[0])
         gated.await_step()
         engine.submit(make_request(1, num_inference_steps=9), answers[1])
-        blocked = submit_in_thread(engine, make_request(2, num_inference_steps=1), answers[2])
+        engine.submit(make_request(2, num_inference_steps=1), answers[2])  # does not block
         gated.allow()
-        gated.await_step()  # the second step, with both; the third request is still outside
-        assert blocked.is_alive()
-        assert engine.slots_in_use == 2
+        gated.await_step()  # the second step, with the first two
+        assert (engine.slots_in_use, engine.num_waiting) == (2, 1)
         gated.allow()
         answers[0].latents()
-        blocked.join(20)
-        assert not blocked.is_alive()
+        gated.await_step()
+        assert (engine.slots_in_use, engine.num_waiting) == (2, 0)
         gated.open()
         answers[1].latents()
         answers[2].latents()
     assert max(batch.num_slots for batch in gated.batches) == 2
 
 
-def test_callers_get_their_slots_in_order_of_arrival(family, gated, make_request, new_answer):
+def test_requests_get_their_slots_by_priority_then_in_order_of_arrival(
+    family, gated, make_request, new_answer
+):
     order, answers = [], [new_answer() for _ in range(5)]
 
     def note_and_pass_on(seed):
@@ -142,19 +138,67 @@ def test_callers_get_their_slots_in_order_of_arrival(family, gated, make_request
         return on_done
 
     with Engine(gated, family, max_slots=1) as engine:
-        engine.submit(make_request(0, num_inference_steps=1), note_and_pass_on(0))
-        threads = []
-        for seed in range(1, 5):
-            request = make_request(seed, num_inference_steps=1)
-            threads.append(submit_in_thread(engine, request, note_and_pass_on(seed)))
-            until(lambda seed=seed: engine.callers_waiting == seed)
+        for seed, priority in enumerate([2, 2, 2, 1, 1]):
+            request = make_request(seed, num_inference_steps=1, priority=priority)
+            engine.submit(request, note_and_pass_on(seed))
+            if not seed:
+                gated.await_step()
+        assert engine.num_waiting == 4
         gated.open()
-        for thread, answer in zip([None, *threads], answers, strict=True):
+        for answer in answers:
             answer.latents()
-            if thread is not None:
-                thread.join(20)
-        assert engine.callers_waiting == 0
-    assert order == [0, 1, 2, 3, 4]
+        assert engine.num_waiting == 0
+    assert order == [0, 3, 4, 1, 2]
+
+
+def test_a_full_queue_refuses_at_once_but_each_priority_has_its_own(
+    family, gated, make_request, new_answer, watcher
+):
+    answers = [new_answer() for _ in range(5)]
+    policy = Policy(max_slots=1, max_queue_size=2)
+    with Engine(gated, family, policy=policy, observer=watcher) as engine:
+        for seed in range(3):
+            engine.submit(make_request(seed, num_inference_steps=2, priority=2), answers[seed])
+        with pytest.raises(Unavailable, match="queue is full: 2 requests"):
+            engine.submit(make_request(3, priority=2), answers[3])
+        engine.submit(make_request(4, num_inference_steps=1), answers[4])
+        gated.open()
+        for index in (0, 1, 2, 4):
+            answers[index].latents()
+    assert not answers[3].arrived
+    assert sorted(kind for kind, _, _ in watcher.endings) == ["done"] * 4 + ["unavailable"]
+
+
+def test_who_waits_longer_than_it_wanted_is_let_go(family, gated, make_request, new_answer):
+    now, answers = [0.0], [new_answer() for _ in range(3)]
+    with Engine(gated, family, max_slots=1, clock=lambda: now[0]) as engine:
+        engine.submit(make_request(0, num_inference_steps=3), answers[0])
+        gated.await_step()
+        engine.submit(replace(make_request(1), timeout_s=5.0), answers[1])
+        engine.submit(replace(make_request(2), timeout_s=50.0), answers[2])
+        now[0] = 5.1
+        gated.allow()
+        error = answers[1].error()
+        assert isinstance(error, Unavailable)
+        assert "within 5 s" in str(error)
+        gated.open()
+        answers[0].latents()
+        answers[2].latents()
+
+
+def test_the_engine_keeps_nothing_of_the_caller_s_buffers(family, gated, make_request, new_answer):
+    request, reference = make_request(1), make_request(1)
+    request = replace(request, latents=np.ones((4, 4, 3), np.float32))
+    reference = replace(reference, latents=np.ones((4, 4, 3), np.float32))
+    answer = new_answer()
+    with Engine(gated, family, max_slots=1) as engine:
+        engine.submit(make_request(0, num_inference_steps=1), new_answer())
+        engine.submit(request, answer)
+        for name in ("prompt_embeds", "negative_prompt_embeds", "masked_image_latents", "mask_latents",
+                     "control_image", "latents"):  # fmt: skip
+            getattr(request, name).fill(99)
+        gated.open()
+        np.testing.assert_allclose(answer.latents(), make_request.alone(reference), rtol=1e-4, atol=1e-4)
 
 
 def test_a_slot_is_free_before_its_answer_is_given(family, runner, make_request):
@@ -211,8 +255,10 @@ def test_the_observer_hears_of_every_step_start_and_end(family, runner, make_req
     assert seen == [((4, 3), 2, 0, 1, 1.0)] * 2
     assert [step.slots_in_use for step in watcher.steps] == [1, 0]
     assert [step.waiting for step in watcher.steps] == [0, 0]
-    assert watcher.waits == [(1.0, 2)]
-    assert watcher.endings == [("done", 5.0, 2)]
+    ((wait_s, priority),) = watcher.waits
+    ((outcome, seconds, ended_priority),) = watcher.endings
+    assert (outcome, priority, ended_priority) == ("done", 2, 2)
+    assert seconds - wait_s > 2 > wait_s - 2 > 0
 
 
 def test_an_idle_engine_keeps_nothing_of_an_answered_request(family, runner, make_request, new_answer):
