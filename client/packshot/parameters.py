@@ -27,6 +27,8 @@ MAX_INFERENCE_STEPS = 200
 MAX_GUIDANCE_SCALE = 50.0
 MAX_CONTROLNET_SCALE = 4.0
 MAX_SEED = 2**63 - 1
+#: Priorities, most urgent first, as Triton counts them: somebody waits, or a catalogue is worked off.
+INTERACTIVE, CATALOGUE = 1, 2
 
 #: Fields with one number for each ControlNet.
 PER_CONTROLNET = ("controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end")

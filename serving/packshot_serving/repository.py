@@ -12,11 +12,10 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from packshot.contract import ENSEMBLES, MODELS, Model, Step, Tensor
 from packshot.family import Family
+from packshot.parameters import CATALOGUE, INTERACTIVE
 
 #: Requests that may wait for the denoiser before Triton answers UNAVAILABLE.
 MAX_QUEUE_SIZE = 64
-#: 1 is interactive, 2 is catalogue work.
-PRIORITY_LEVELS = 2
 #: Requests that share the denoiser's step loop.
 MAX_SLOTS = 4
 
@@ -101,8 +100,8 @@ def _schedule_denoiser(config: pb.ModelConfig) -> None:
     """Triton's own queue in front of the engine: bounded, by priority, refusing what overflows."""
     config.parameters["max_slots"].string_value = str(MAX_SLOTS)
     batching = config.dynamic_batching
-    batching.priority_levels = PRIORITY_LEVELS
-    batching.default_priority_level = 1
+    batching.priority_levels = CATALOGUE  # levels 1 to the least urgent
+    batching.default_priority_level = INTERACTIVE
     batching.default_queue_policy.max_queue_size = MAX_QUEUE_SIZE
 
 

@@ -10,8 +10,7 @@ from packshot.arrays import brackets, describe
 from packshot.contract import MODELS
 from packshot.errors import expected
 from packshot.family import Family
-from packshot.parameters import PER_CONTROLNET, Parameters, check_seed
-from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE
+from packshot.parameters import CATALOGUE, INTERACTIVE, PER_CONTROLNET, Parameters, check_seed
 
 _NUMPY = {"FP32": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
 _TENSORS = (
