@@ -13,7 +13,7 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
-from packshot_serving.requests import read_parameters, read_seed
+from packshot_serving.requests import read_parameters, read_priority, read_seed
 
 #: Seconds that requests under way get at unload.
 DRAIN_S = 30.0
@@ -57,8 +57,10 @@ class TritonPythonModel(Adapter):
             control_image=arrays["control_image"],
             seed=read_seed(arrays),
             latents=arrays.get("latents"),
+            image_latents=arrays.get("image_latents"),
             parameters=read_parameters(arrays),
             request_id=request.request_id(),
+            priority=read_priority(arrays),
         )
 
     def _respond_later(self, sender: Any, request_id: str, result: np.ndarray | Exception) -> None:

@@ -25,9 +25,11 @@ class Preparation:
     def __init__(self, runner: StepRunner, family: Family) -> None:
         self._runner = runner
         self._family = family
-        # A schedule depends on nothing but these two, and costs more than a small step.
+        # A schedule depends on nothing but these three, and costs more than a small step.
         self._schedule = lru_cache(maxsize=64)(
-            lambda scheduler, num_steps: make_schedule(scheduler, family.scheduler, num_steps, STATE_SIZE)
+            lambda scheduler, num_steps, strength: make_schedule(
+                scheduler, family.scheduler, num_steps, STATE_SIZE, strength
+            )
         )
 
     def __call__(
@@ -36,7 +38,7 @@ class Preparation:
         """The slot of a request at its first step; for errors see :meth:`Engine.submit`."""
         request.check(self._family)
         parameters = request.parameters
-        schedule = self._schedule(parameters.scheduler, parameters.num_inference_steps)
+        schedule = self._schedule(parameters.scheduler, parameters.num_inference_steps, parameters.strength)
         embedding = self._embed(request)
         return open_slot(request, self._family, schedule, embedding, on_done, arrived=arrived, ticket=ticket)
 
