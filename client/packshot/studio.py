@@ -15,10 +15,10 @@ from packshot.cutout import Cutout
 from packshot.edges import canny
 from packshot.errors import expected
 from packshot.family import Family
-from packshot.generation import image_seeds, parameter_arrays, prompts, settings, warn_truncated
+from packshot.generation import generate_arrays, image_seeds, prompts, settings, warn_truncated
 from packshot.masks import best_cutout
 from packshot.options import Options
-from packshot.parameters import Parameters, check_seed
+from packshot.parameters import INTERACTIVE, Parameters, check_priority, check_seed
 from packshot.paste import paste_back
 from packshot.photo import PhotoSource, load_photo
 from packshot.prompts import Boxes, Labels, Letterbox, Points, SamPrompt, sam_prompts
@@ -131,6 +131,7 @@ class AsyncStudio:
         num_images: int = 1,
         seed: int | None = None,
         control_image: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
         progress: Progress | None = None,
         **parameters: Unpack[ParameterFields],
     ) -> list[Shot]:
@@ -144,6 +145,7 @@ class AsyncStudio:
             num_images: how many pictures; picture i has the seed ``seed + i``.
             seed: 0 to 2^63 − 1; drawn at random if left out, and told in the answer.
             control_image: uint8 [H, W] or [K, H, W], instead of the composition's Canny edges.
+            priority: 1 interactive, or 2 catalogue work, which lets others pass.
             progress: called with (pictures done, pictures in all, the shot) after each picture.
             **parameters: fields of :class:`packshot.Parameters`.
 
@@ -158,6 +160,7 @@ class AsyncStudio:
         how = settings(parameters)
         seeds = image_seeds(seed, num_images)
         texts = prompts(prompt, negative_prompt)
+        check_priority(priority)
         size = check_canvas(canvas)
         family = await self.family()
         began = time.perf_counter()
@@ -166,13 +169,19 @@ class AsyncStudio:
         if control_image is None:
             control_image = await asyncio.to_thread(canny, composition.image, alpha=composition.alpha)
         once_s = {"compose": composed - began, "canny": time.perf_counter() - composed}
-        images = (composition.image, composition.mask_image, control_image)
+        arrays = generate_arrays(
+            composition.image, composition.mask_image, control_image, texts, how, priority, family.dims["K"]
+        )
+        if how.strength < 1:
+            detected = time.perf_counter()
+            arrays |= await self._encoded(arrays)
+            once_s["encode"] = time.perf_counter() - detected
         done = 0
 
         async def one(image_seed: int) -> Shot:
             nonlocal done
             asked = time.perf_counter()
-            picture, truncated = await self._generate(*images, texts, image_seed, how, None)
+            picture, truncated = await self._generate(arrays, image_seed)
             answered = time.perf_counter()
             pasted = paste_back(composition, picture)
             timings_s = {**once_s, "generate": answered - asked, "paste": time.perf_counter() - answered}
@@ -197,6 +206,7 @@ class AsyncStudio:
         seed: int = 0,
         parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
         latents: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
     ) -> np.ndarray:
         """Ask the ``generate`` model itself; nothing is pasted back.
 
@@ -209,6 +219,7 @@ class AsyncStudio:
             seed: of the noise.
             parameters: how to paint.
             latents: float32 [C, h, w], noise of unit variance instead of the seed's.
+            priority: 1 interactive, or 2 catalogue work, which lets others pass.
 
         Returns:
             uint8 [H, W, 3].
@@ -219,37 +230,34 @@ class AsyncStudio:
         if not isinstance(parameters, Parameters):
             raise expected("parameters", type(parameters).__name__, "Parameters")
         texts = prompts(prompt, negative_prompt)
-        picture, truncated = await self._generate(
-            image, mask_image, control_image, texts, check_seed(seed), parameters, latents
-        )
+        check_seed(seed)
+        check_priority(priority)
+        count = (await self.family()).dims["K"]
+        arrays = generate_arrays(image, mask_image, control_image, texts, parameters, priority, count)
+        if latents is not None:
+            arrays["latents"] = latents
+        if parameters.strength < 1:
+            arrays |= await self._encoded(arrays)
+        picture, truncated = await self._generate(arrays, seed)
         warn_truncated(truncated)
         return picture
 
-    async def _generate(
-        self,
-        image: np.ndarray,
-        mask_image: np.ndarray,
-        control_image: np.ndarray,
-        texts: dict[str, np.ndarray],
-        seed: int,
-        parameters: Parameters,
-        latents: np.ndarray | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    async def _encoded(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """``image_latents`` of the picture to start from; nobody is asked if the rest is wrong."""
+        await self._transport.check("generate", arrays)
+        image = arrays["image"]
+        height, width, _ = image.shape
+        (await self.family()).canvas.check(width, height, "generate.image")
+        # Under a mask of zeros the masked image is the image.
+        inputs = {"image": image, "mask_image": np.zeros((height, width), np.uint8)}
+        answer = await self._transport.infer("vae_encoder", inputs)
+        return {"image_latents": answer["masked_image_latents"]}
+
+    async def _generate(self, arrays: dict[str, np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The picture, and how many tokens of each prompt were not read."""
-        count = (await self.family()).dims["K"]
-        if isinstance(control_image, np.ndarray) and control_image.ndim == 2:
-            control_image = np.repeat(control_image[None], count, axis=0)
-        arrays = {
-            **texts,
-            "image": image,
-            "mask_image": mask_image,
-            "control_image": control_image,
-            "seed": np.array([seed], np.int64),
-            **parameter_arrays(parameters, count),
-        }
-        if latents is not None:
-            arrays["latents"] = latents
-        answer = await self._transport.infer("generate", arrays)
+        arrays = {**arrays, "seed": np.array([seed], np.int64)}
+        # Triton's queue follows the request's priority, the denoiser the tensor's.
+        answer = await self._transport.infer("generate", arrays, priority=arrays["priority"].item())
         return answer["generated_image"], answer["num_truncated_tokens"]
 
     async def _gathered(self, calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:

@@ -15,7 +15,7 @@ from packshot.cutout import Cutout
 from packshot.errors import Unavailable
 from packshot.family import Family
 from packshot.options import Options
-from packshot.parameters import Parameters
+from packshot.parameters import INTERACTIVE, Parameters
 from packshot.photo import PhotoSource
 from packshot.prompts import Boxes, Labels, Points, SamPrompt
 from packshot.shot import ParameterFields, Shot
@@ -96,6 +96,7 @@ class Studio:
         num_images: int = 1,
         seed: int | None = None,
         control_image: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
         progress: Progress | None = None,
         **parameters: Unpack[ParameterFields],
     ) -> list[Shot]:
@@ -109,6 +110,7 @@ class Studio:
                 num_images=num_images,
                 seed=seed,
                 control_image=control_image,
+                priority=priority,
                 progress=progress,
                 **parameters,
             )
@@ -125,6 +127,7 @@ class Studio:
         seed: int = 0,
         parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
         latents: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
     ) -> np.ndarray:
         """See :meth:`AsyncStudio.generate`."""
         return self._run(
@@ -137,6 +140,7 @@ class Studio:
                 seed=seed,
                 parameters=parameters,
                 latents=latents,
+                priority=priority,
             )
         )
 

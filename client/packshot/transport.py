@@ -82,12 +82,23 @@ class Transport:
                 ) from None
         return self._family
 
-    async def infer(self, model_name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    async def check(self, model_name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Refuse inputs that :meth:`infer` would refuse, without asking the model.
+
+        Raises:
+            InvalidArgument, Unavailable, RepositoryError: as there.
+        """
+        infer_inputs(MODELS[model_name], arrays, (await self.family()).dims)
+
+    async def infer(
+        self, model_name: str, arrays: Mapping[str, np.ndarray], *, priority: int = 0
+    ) -> dict[str, np.ndarray]:
         """Ask a model.
 
         Args:
             model_name: a name in ``contract.MODELS``.
             arrays: inputs by name, without batch axis; text as ``object`` arrays of bytes.
+            priority: its place in Triton's queue, 1 is the most urgent; 0: the model's default.
 
         Returns:
             Outputs by name, without batch axis.
@@ -102,7 +113,9 @@ class Transport:
         model = MODELS[model_name]
         inputs = infer_inputs(model, arrays, (await self.family()).dims)
         result = await self._retried(
-            lambda timeout_s: self._connected().infer(model_name, inputs, client_timeout=timeout_s)
+            lambda timeout_s: self._connected().infer(
+                model_name, inputs, priority=priority, client_timeout=timeout_s
+            )
         )
         return {tensor.name: self._output(result, f"{model_name}.{tensor.name}") for tensor in model.outputs}
 

@@ -41,8 +41,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def __init__(self, family: str | None = None, port: int = 0) -> None:
         self.family = FAMILY.to_json() if family is None else family
-        self.models: dict[str, Model] = {"generate": paint_seed, "segment": whole_photo}
+        self.models: dict[str, Model] = {
+            "generate": paint_seed, "segment": whole_photo, "vae_encoder": every_eighth_pixel,
+        }  # fmt: skip
         self.calls: list[tuple[str, dict[str, np.ndarray]]] = []
+        self.priorities: list[tuple[str, int]] = []  # Triton's own, 0 where none was sent
         self.cancelled = threading.Event()
         self.most_at_once = 0
         self._at_once = 0
@@ -77,6 +80,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         arrays = _read(request)
         with self._lock:
             self.calls.append((request.model_name, arrays))
+            priority = dict(request.parameters).get("priority")
+            self.priorities.append((request.model_name, priority.uint64_param if priority else 0))
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
@@ -95,6 +100,12 @@ def paint_seed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "generated_image": np.full(arrays["image"].shape, colour),
         "num_truncated_tokens": np.zeros(2, np.int32),
     }
+
+
+def every_eighth_pixel(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Latents that tell what was encoded: red, green and blue, and the mask."""
+    seen = np.dstack([arrays["image"], arrays["mask_image"]])[::8, ::8].astype(np.float32)
+    return {"masked_image_latents": np.moveaxis(seen, -1, 0).copy(), "mask_latents": seen[None, ..., 3]}
 
 
 def whole_photo(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
