@@ -33,6 +33,7 @@ from packshot.parameters import Parameters
 from packshot.paste import paste_back
 from packshot.photo import Photo, load_photo
 from packshot.png import read_made_by
+from packshot.progress import StepProgress
 from packshot.shot import Shot
 from packshot.studio import AsyncStudio
 from packshot.sync import Studio
@@ -57,6 +58,7 @@ __all__ = [
     "RepositoryError",
     "ServerStartError",
     "Shot",
+    "StepProgress",
     "Studio",
     "Unavailable",
     "__version__",

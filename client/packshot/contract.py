@@ -131,7 +131,16 @@ LATENTS = Tensor("latents", "FP32", ("C", "h", "w"), "in the scale of the UNet")
 INITIAL_LATENTS = Tensor(
     "latents", "FP32", ("C", "h", "w"), "noise of unit variance instead of the seed's", True
 )
+IMAGE_LATENTS = Tensor(
+    "image_latents",
+    "FP32",
+    ("C", "h", "w"),
+    "latents of the picture to start from, vae_encoder's masked_image_latents of it with a mask_image of "
+    "zeros; needed at strength < 1, else not read",
+    True,
+)
 SEED = Tensor("seed", "INT64", (1,), "0 to 2^63 − 1; 0 if left out", True)
+PRIORITY = Tensor("priority", "INT32", (1,), "1 interactive, 2 catalogue; 1 if left out", True)
 PARAMETERS = (
     Tensor("num_inference_steps", "INT32", (1,), "1 to 200; 25 if left out", True),
     Tensor("guidance_scale", "FP32", (1,), "0 to 50; 7.5 if left out", True),
@@ -146,6 +155,8 @@ PARAMETERS = (
         "unipc_karras or pndm",
         True,
     ),
+    Tensor("guidance_end", "FP32", (1,), "0 to 1; 1 if left out", True),
+    Tensor("strength", "FP32", (1,), "above 0, to 1; 1 if left out", True),
 )
 PARAMETER_NAMES = tuple(tensor.name for tensor in PARAMETERS)
 
@@ -177,7 +188,8 @@ PREVIEW_INTERVAL = Tensor(
 )
 
 _GENERATE_INPUTS = (
-    PROMPT, NEGATIVE_PROMPT, IMAGE, MASK_IMAGE, CONTROL_IMAGE, SEED, INITIAL_LATENTS, *PARAMETERS,
+    PROMPT, NEGATIVE_PROMPT, IMAGE, MASK_IMAGE, CONTROL_IMAGE, SEED, INITIAL_LATENTS, IMAGE_LATENTS,
+    *PARAMETERS, PRIORITY,
 )  # fmt: skip
 #: What the responses of ``generate_stream`` hold before the last one.
 PROGRESS = (
@@ -229,7 +241,7 @@ MODELS: dict[str, Model] = {
             "denoiser", "python", "step-level continuous batching of the fused ControlNet + UNet step",
             (
                 PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS, MASKED_IMAGE_LATENTS, MASK_LATENTS, CONTROL_IMAGE,
-                SEED, INITIAL_LATENTS, *PARAMETERS, TICKET,
+                SEED, INITIAL_LATENTS, IMAGE_LATENTS, *PARAMETERS, PRIORITY, TICKET,
             ),
             (LATENTS,),
         ),

@@ -17,19 +17,56 @@ from packshot.parameters import MAX_SEED, PER_CONTROLNET, Parameters, check_seed
 MAX_NUM_IMAGES = 1000
 #: Seeds that we draw are short enough to be read out and typed in again.
 _DRAWN_SEEDS = 2**31
+#: Fields with one number that is not an integer.
+_PLAIN_NUMBERS = ("guidance_scale", "guidance_end", "strength")
 
 
 def parameter_arrays(parameters: Parameters, count: int) -> dict[str, np.ndarray]:
     """The parameters as tensors, without batch axis, for a family of ``count`` ControlNets."""
     return {
         "num_inference_steps": np.array([parameters.num_inference_steps], np.int32),
-        "guidance_scale": np.array([parameters.guidance_scale], np.float32),
+        **{name: np.array([getattr(parameters, name)], np.float32) for name in _PLAIN_NUMBERS},
         "scheduler": text("scheduler", parameters.scheduler),
         **{
             name: np.array(parameters.per_controlnet(name, count), np.float32)
             for name in PER_CONTROLNET
         },
     }  # fmt: skip
+
+
+def generate_arrays(
+    image: np.ndarray,
+    mask_image: np.ndarray,
+    control_image: np.ndarray,
+    texts: Mapping[str, np.ndarray],
+    parameters: Parameters,
+    priority: int,
+    count: int,
+) -> dict[str, np.ndarray]:
+    """The inputs of ``generate`` that pictures share which differ in their noise alone.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask_image: uint8 [H, W].
+        control_image: uint8 [H, W], the same for every ControlNet, or [K, H, W].
+        texts: see :func:`prompts`.
+        parameters: how to paint.
+        priority: 1 or 2.
+        count: K, the family's ControlNets.
+
+    Returns:
+        Arrays without batch axis; of the pictures, nothing is checked yet.
+    """
+    if isinstance(control_image, np.ndarray) and control_image.ndim == 2:
+        control_image = np.repeat(control_image[None], count, axis=0)
+    return {
+        **texts,
+        "image": image,
+        "mask_image": mask_image,
+        "control_image": control_image,
+        "priority": np.array([priority], np.int32),
+        **parameter_arrays(parameters, count),
+    }
 
 
 def settings(fields: Mapping[str, Any]) -> Parameters:

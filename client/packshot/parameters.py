@@ -27,17 +27,22 @@ MAX_INFERENCE_STEPS = 200
 MAX_GUIDANCE_SCALE = 50.0
 MAX_CONTROLNET_SCALE = 4.0
 MAX_SEED = 2**63 - 1
+#: Priorities, most urgent first, as Triton counts them: somebody waits, or a catalogue is worked off.
+INTERACTIVE, CATALOGUE = 1, 2
 
 #: Fields with one number for each ControlNet.
 PER_CONTROLNET = ("controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end")
 
-#: The greatest value of each field that is not an integer; the least is 0.
+#: The greatest value of each field that is not an integer; the least is 0, or just above it.
 _RANGES = {
     "guidance_scale": MAX_GUIDANCE_SCALE,
     "controlnet_conditioning_scale": MAX_CONTROLNET_SCALE,
     "control_guidance_start": 1.0,
     "control_guidance_end": 1.0,
+    "guidance_end": 1.0,
+    "strength": 1.0,
 }
+_ABOVE_0 = ("strength",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,15 @@ class Parameters:
         control_guidance_start: share of the steps after which the ControlNet sets in, 0 to 1.
         control_guidance_end: share of the steps after which it stops, above the start, up to 1.
         scheduler: one of ``SCHEDULERS``.
+        guidance_end: share of the steps after which classifier-free guidance stops, 0 to 1; the steps
+            past it need half the rows. Step i of N is guided unless (i+1)/N > ``guidance_end``, as a
+            ControlNet is left out past ``control_guidance_end``.
+        strength: how much of the given picture to repaint, above 0, to 1. Below 1 the run starts
+            from that picture with noise added, and only the last ``int(N * strength)`` of the N steps
+            are taken; shares of the steps then mean these. At 1 it starts from noise alone.
 
     Raises:
-        InvalidArgument: a value is out of its range or not a number.
+        InvalidArgument: a value is out of its range or not a number, or ``strength`` leaves no step.
     """
 
     num_inference_steps: int = 25
@@ -66,12 +77,15 @@ class Parameters:
     control_guidance_start: float | tuple[float, ...] = 0.0
     control_guidance_end: float | tuple[float, ...] = 1.0
     scheduler: str = "dpmpp_2m"
+    guidance_end: float = 1.0
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         steps = integer("num_inference_steps", self.num_inference_steps, 1, MAX_INFERENCE_STEPS)
         object.__setattr__(self, "num_inference_steps", steps)
         for name, high in _RANGES.items():
             object.__setattr__(self, name, _numbers(name, getattr(self, name), high))
+        first_step(self.num_inference_steps, self.strength)
         starts, ends = _each(self.control_guidance_start), _each(self.control_guidance_end)
         if max(starts) >= min(ends) and any(start >= end for start, end in _paired(starts, ends)):
             raise expected(
@@ -106,10 +120,36 @@ def check_seed(seed: int) -> int:
     return integer("seed", seed, 0, MAX_SEED)
 
 
+def check_priority(priority: int) -> int:
+    """A priority as the server takes it: 1 interactive, 2 catalogue."""
+    return integer("priority", priority, INTERACTIVE, CATALOGUE)
+
+
+def first_step(num_inference_steps: int, strength: float) -> int:
+    """The step that a run begins with, counted from 0: the noisiest before it are left out.
+
+    As in ``StableDiffusionControlNetInpaintPipeline.get_timesteps``. The product is that of Python
+    floats: 0.7 rounded to float32 first means a step less.
+
+    Args:
+        num_inference_steps: N, 1 or more.
+        strength: above 0, to 1.
+
+    Raises:
+        InvalidArgument: no step would be left.
+    """
+    left = int(num_inference_steps * strength)
+    if not left:
+        raise expected(
+            "strength", strength, f"at least 1/{num_inference_steps}: else none of the steps is left"
+        )
+    return num_inference_steps - left
+
+
 def _numbers(name: str, value: object, high: float) -> float | tuple[float, ...]:
     """A field as a plain float, or a ControlNet field as a tuple of them."""
-    if name == "guidance_scale" or not isinstance(value, tuple | list):
-        return number(name, value, 0, high)
+    if name not in PER_CONTROLNET or not isinstance(value, tuple | list):
+        return number(name, value, 0, high, above=name in _ABOVE_0)
     if not value:
         raise expected(name, shown(value), "a number, or one for each ControlNet")
     return tuple(number(name, each, 0, high) for each in value)

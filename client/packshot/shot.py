@@ -24,6 +24,8 @@ class ParameterFields(TypedDict, total=False):
     control_guidance_start: float | tuple[float, ...]
     control_guidance_end: float | tuple[float, ...]
     scheduler: str
+    guidance_end: float
+    strength: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class Shot:
         negative_prompt: what was to be avoided.
         parameters: everything else that was asked for.
         family: name of the family of checkpoints that painted it.
-        timings_s: seconds by stage: ``compose`` and ``canny`` (once for all pictures of a call),
-            ``generate`` (waiting and retries included), ``paste``.
+        timings_s: seconds by stage: ``compose``, ``canny`` and, at strength < 1, ``encode`` (once for
+            all pictures of a call), ``generate`` (waiting and retries included), ``paste``.
     """
 
     image: np.ndarray

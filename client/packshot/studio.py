@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from packshot.canvas import Composition, Placement, check_canvas, compose
+from packshot.checks import integer
 from packshot.cutout import Cutout
 from packshot.edges import canny
-from packshot.errors import expected
+from packshot.errors import InternalError, expected
 from packshot.family import Family
-from packshot.generation import image_seeds, parameter_arrays, prompts, settings, warn_truncated
+from packshot.gathering import gathered
+from packshot.generation import generate_arrays, image_seeds, prompts, settings, warn_truncated
 from packshot.masks import best_cutout
 from packshot.options import Options
-from packshot.parameters import Parameters, check_seed
+from packshot.parameters import INTERACTIVE, Parameters, check_priority, check_seed
 from packshot.paste import paste_back
 from packshot.photo import PhotoSource, load_photo
+from packshot.progress import OnStep, StepProgress
 from packshot.prompts import Boxes, Labels, Letterbox, Points, SamPrompt, sam_prompts
 from packshot.shot import ParameterFields, Shot
 from packshot.transport import Transport
 
 Progress = Callable[[int, int, Shot], None]
-Result = TypeVar("Result")
 
 
 class AsyncStudio:
@@ -96,7 +98,8 @@ class AsyncStudio:
         size = np.array(letterbox.reshaped_input_size, np.int64)
         answers = [await self.segment(square, size, prompts[0])]
         # The first answer leaves the embedding in the server's cache, where the others find it.
-        answers += await self._gathered([self.segment(square, size, prompt) for prompt in prompts[1:]])
+        others = [self.segment(square, size, prompt) for prompt in prompts[1:]]
+        answers += await gathered(others, self._options.max_in_flight)
         return await asyncio.to_thread(best_cutout, loaded, letterbox, answers)
 
     async def segment(
@@ -131,7 +134,10 @@ class AsyncStudio:
         num_images: int = 1,
         seed: int | None = None,
         control_image: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
         progress: Progress | None = None,
+        on_step: OnStep | None = None,
+        preview_interval: int = 0,
         **parameters: Unpack[ParameterFields],
     ) -> list[Shot]:
         """Paint a scene around products.
@@ -144,7 +150,10 @@ class AsyncStudio:
             num_images: how many pictures; picture i has the seed ``seed + i``.
             seed: 0 to 2^63 − 1; drawn at random if left out, and told in the answer.
             control_image: uint8 [H, W] or [K, H, W], instead of the composition's Canny edges.
+            priority: 1 interactive, or 2 catalogue work, which lets others pass.
             progress: called with (pictures done, pictures in all, the shot) after each picture.
+            on_step: called with each report of the server, about twenty a second for each picture.
+            preview_interval: steps from preview to preview, if the server keeps up; 0 for none.
             **parameters: fields of :class:`packshot.Parameters`.
 
         Returns:
@@ -153,11 +162,14 @@ class AsyncStudio:
         Raises:
             InvalidArgument: something of the above is wrong; nothing was sent.
             Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`. The first
-                picture that fails ends the call; those under way are cancelled.
+                picture that fails ends the call; those under way are cancelled, also at the server,
+                as all are when the call itself is.
         """
         how = settings(parameters)
         seeds = image_seeds(seed, num_images)
         texts = prompts(prompt, negative_prompt)
+        check_priority(priority)
+        interval = integer("preview_interval", preview_interval, 0)
         size = check_canvas(canvas)
         family = await self.family()
         began = time.perf_counter()
@@ -166,13 +178,19 @@ class AsyncStudio:
         if control_image is None:
             control_image = await asyncio.to_thread(canny, composition.image, alpha=composition.alpha)
         once_s = {"compose": composed - began, "canny": time.perf_counter() - composed}
-        images = (composition.image, composition.mask_image, control_image)
+        arrays = generate_arrays(
+            composition.image, composition.mask_image, control_image, texts, how, priority, family.dims["K"]
+        )
+        if how.strength < 1:
+            detected = time.perf_counter()
+            arrays |= await self._encoded(arrays)
+            once_s["encode"] = time.perf_counter() - detected
         done = 0
 
         async def one(image_seed: int) -> Shot:
             nonlocal done
             asked = time.perf_counter()
-            picture, truncated = await self._generate(*images, texts, image_seed, how, None)
+            picture, truncated = await self._generate(arrays, image_seed, on_step, interval)
             answered = time.perf_counter()
             pasted = paste_back(composition, picture)
             timings_s = {**once_s, "generate": answered - asked, "paste": time.perf_counter() - answered}
@@ -184,7 +202,7 @@ class AsyncStudio:
                 progress(done, len(seeds), shot)
             return shot
 
-        return await self._gathered([one(image_seed) for image_seed in seeds])
+        return await gathered([one(image_seed) for image_seed in seeds], self._options.max_in_flight)
 
     async def generate(
         self,
@@ -197,8 +215,11 @@ class AsyncStudio:
         seed: int = 0,
         parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
         latents: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
+        on_step: OnStep | None = None,
+        preview_interval: int = 0,
     ) -> np.ndarray:
-        """Ask the ``generate`` model itself; nothing is pasted back.
+        """Ask the server for a picture; nothing is pasted back. Cancelled, it is given up there too.
 
         Args:
             image: uint8 [H, W, 3], the products on the canvas.
@@ -209,6 +230,9 @@ class AsyncStudio:
             seed: of the noise.
             parameters: how to paint.
             latents: float32 [C, h, w], noise of unit variance instead of the seed's.
+            priority: 1 interactive, or 2 catalogue work, which lets others pass.
+            on_step: called with each report of the server, about twenty a second.
+            preview_interval: steps from preview to preview, if the server keeps up; 0 for none.
 
         Returns:
             uint8 [H, W, 3].
@@ -219,57 +243,51 @@ class AsyncStudio:
         if not isinstance(parameters, Parameters):
             raise expected("parameters", type(parameters).__name__, "Parameters")
         texts = prompts(prompt, negative_prompt)
-        picture, truncated = await self._generate(
-            image, mask_image, control_image, texts, check_seed(seed), parameters, latents
-        )
+        check_seed(seed)
+        check_priority(priority)
+        interval = integer("preview_interval", preview_interval, 0)
+        count = (await self.family()).dims["K"]
+        arrays = generate_arrays(image, mask_image, control_image, texts, parameters, priority, count)
+        if latents is not None:
+            arrays["latents"] = latents
+        if parameters.strength < 1:
+            arrays |= await self._encoded(arrays)
+        picture, truncated = await self._generate(arrays, seed, on_step, interval)
         warn_truncated(truncated)
         return picture
 
+    async def _encoded(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """``image_latents`` of the picture to start from; nobody is asked if the rest is wrong."""
+        await self._transport.check("generate", arrays)
+        image = arrays["image"]
+        height, width, _ = image.shape
+        (await self.family()).canvas.check(width, height, "generate.image")
+        # Under a mask of zeros the masked image is the image.
+        inputs = {"image": image, "mask_image": np.zeros((height, width), np.uint8)}
+        answer = await self._transport.infer("vae_encoder", inputs)
+        return {"image_latents": answer["masked_image_latents"]}
+
     async def _generate(
-        self,
-        image: np.ndarray,
-        mask_image: np.ndarray,
-        control_image: np.ndarray,
-        texts: dict[str, np.ndarray],
-        seed: int,
-        parameters: Parameters,
-        latents: np.ndarray | None,
+        self, arrays: dict[str, np.ndarray], seed: int, on_step: OnStep | None, preview_interval: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """The picture, and how many tokens of each prompt were not read."""
-        count = (await self.family()).dims["K"]
-        if isinstance(control_image, np.ndarray) and control_image.ndim == 2:
-            control_image = np.repeat(control_image[None], count, axis=0)
-        arrays = {
-            **texts,
-            "image": image,
-            "mask_image": mask_image,
-            "control_image": control_image,
+        answer: dict[str, np.ndarray] = {}
+
+        def take(outputs: dict[str, np.ndarray]) -> None:
+            if "generated_image" in outputs:
+                answer.update(outputs)
+            elif on_step is not None:
+                on_step(StepProgress.from_outputs(seed, outputs))
+
+        asked = {
+            **arrays,
             "seed": np.array([seed], np.int64),
-            **parameter_arrays(parameters, count),
+            "preview_interval": np.array([preview_interval], np.int32),
         }
-        if latents is not None:
-            arrays["latents"] = latents
-        answer = await self._transport.infer("generate", arrays)
+        await self._transport.stream("generate_stream", asked, take)
+        if not answer:
+            raise InternalError(f"{self._transport.server}: generate_stream ended without a picture")
         return answer["generated_image"], answer["num_truncated_tokens"]
-
-    async def _gathered(self, calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-        """Results in order, a bounded number at a time; the first failure cancels the rest."""
-        gate = asyncio.Semaphore(self._options.max_in_flight)
-
-        async def gated(call: Coroutine[Any, Any, Result]) -> Result:
-            async with gate:
-                return await call
-
-        tasks = [asyncio.ensure_future(gated(call)) for call in calls]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            # A task that was cancelled before it began has not awaited its call.
-            for call in calls:
-                call.close()
 
 
 def _composed(

@@ -15,8 +15,9 @@ from packshot.cutout import Cutout
 from packshot.errors import Unavailable
 from packshot.family import Family
 from packshot.options import Options
-from packshot.parameters import Parameters
+from packshot.parameters import INTERACTIVE, Parameters
 from packshot.photo import PhotoSource
+from packshot.progress import OnStep
 from packshot.prompts import Boxes, Labels, Points, SamPrompt
 from packshot.shot import ParameterFields, Shot
 from packshot.studio import AsyncStudio, Progress
@@ -28,7 +29,7 @@ class Studio:
     """A client of one packshot server: :class:`AsyncStudio`, run by a thread of its own.
 
     Its methods may be called from several threads. A KeyboardInterrupt cancels the call, also at
-    the server. ``progress`` is called in the client's own thread.
+    the server. ``progress`` and ``on_step`` are called in the client's own thread.
 
     Args:
         server: ``host:port`` of the server's gRPC service.
@@ -96,7 +97,10 @@ class Studio:
         num_images: int = 1,
         seed: int | None = None,
         control_image: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
         progress: Progress | None = None,
+        on_step: OnStep | None = None,
+        preview_interval: int = 0,
         **parameters: Unpack[ParameterFields],
     ) -> list[Shot]:
         """See :meth:`AsyncStudio.shoot`."""
@@ -109,7 +113,10 @@ class Studio:
                 num_images=num_images,
                 seed=seed,
                 control_image=control_image,
+                priority=priority,
                 progress=progress,
+                on_step=on_step,
+                preview_interval=preview_interval,
                 **parameters,
             )
         )
@@ -125,6 +132,9 @@ class Studio:
         seed: int = 0,
         parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
         latents: np.ndarray | None = None,
+        priority: int = INTERACTIVE,
+        on_step: OnStep | None = None,
+        preview_interval: int = 0,
     ) -> np.ndarray:
         """See :meth:`AsyncStudio.generate`."""
         return self._run(
@@ -137,6 +147,9 @@ class Studio:
                 seed=seed,
                 parameters=parameters,
                 latents=latents,
+                priority=priority,
+                on_step=on_step,
+                preview_interval=preview_interval,
             )
         )
 

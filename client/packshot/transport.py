@@ -86,6 +86,14 @@ class Transport:
                 ) from None
         return self._family
 
+    async def check(self, model_name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Refuse inputs that :meth:`infer` would refuse, without asking the model.
+
+        Raises:
+            InvalidArgument, Unavailable, RepositoryError: as there.
+        """
+        infer_inputs(MODELS[model_name], arrays, (await self.family()).dims)
+
     async def infer(self, model_name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Ask a model.
 

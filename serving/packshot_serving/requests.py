@@ -23,15 +23,17 @@ from packshot.contract import (
 )
 from packshot.errors import InvalidArgument, RepositoryError, expected
 from packshot.family import Family
-from packshot.parameters import PER_CONTROLNET, Parameters, check_seed
+from packshot.parameters import INTERACTIVE, PER_CONTROLNET, Parameters, check_priority, check_seed
+from packshot_serving.engine.request import check_picture
 from packshot_serving.engine.schedulers import make_schedule
 
 Arrays = Mapping[str, np.ndarray]
 
 #: Bytes of a prompt; far more than any text encoder reads, little enough to tokenize at once.
 MAX_PROMPT_BYTES = 100_000
-#: Latents are noise of unit variance; far beyond it the networks overflow.
+#: Latents have about unit variance; far beyond it the networks overflow.
 MAX_LATENT = 1000.0
+_LATENTS = {"latents": "noise of unit variance", "image_latents": "a picture in the scale of the UNet"}
 
 
 def read_parameters(arrays: Arrays) -> Parameters:
@@ -65,6 +67,11 @@ def read_seed(arrays: Arrays) -> int:
     return check_seed(arrays["seed"].item()) if "seed" in arrays else 0
 
 
+def read_priority(arrays: Arrays) -> int:
+    """The priority, which decides among the denoiser's requests; interactive if left out."""
+    return check_priority(arrays["priority"].item()) if "priority" in arrays else INTERACTIVE
+
+
 def read_text(arrays: Arrays, name: str, default: str = "") -> str:
     """A BYTES tensor of one element as text."""
     if name not in arrays:
@@ -79,37 +86,40 @@ def read_text(arrays: Arrays, name: str, default: str = "") -> str:
 
 
 def check_generate(arrays: Arrays, family: Family) -> None:
-    """Refuse a generation that cannot be right: sizes, mask, parameters, seed, prompt."""
+    """Refuse a generation that cannot be right: sizes, mask, latents, parameters, seed, priority, prompt."""
     _require("generate", "check_inputs", arrays)
     image, mask = arrays["image"], arrays["mask_image"]
     height, width = image.shape[:2]
     family.canvas.check(width, height, "generate.image")
     _like_image("mask_image", mask, (height, width))
     _like_image("control_image", arrays["control_image"], (family.dims["K"], height, width))
-    if "latents" in arrays:
-        factor = family.canvas.multiple
-        check_latents(
-            arrays["latents"], (family.dims["C"], height // factor, width // factor), "generate.latents"
-        )
+    factor = family.canvas.multiple
+    for name, meaning in _LATENTS.items():
+        if name in arrays:
+            shape = (family.dims["C"], height // factor, width // factor)
+            check_latents(arrays[name], shape, f"generate.{name}", meaning)
     repaint = mask >= MASK_THRESHOLD
     if not repaint.any():
         raise expected("generate.mask_image", "nothing to repaint", f"some pixels ≥ {MASK_THRESHOLD}")
     if repaint.all():
         raise expected("generate.mask_image", "no product to keep", f"some pixels < {MASK_THRESHOLD}")
-    _check_scheduler(read_parameters(arrays), family)
+    parameters = read_parameters(arrays)
+    check_picture(parameters, arrays.get("image_latents"))
+    _check_scheduler(parameters, family)
     read_seed(arrays)
+    read_priority(arrays)
     read_text(arrays, "prompt")
     read_text(arrays, "negative_prompt")
 
 
-def check_latents(latents: np.ndarray, shape: tuple[int, ...], what: str) -> None:
-    """Refuse latents of another shape, or with NaN or infinity among them."""
+def check_latents(latents: np.ndarray, shape: tuple[int, ...], what: str, meaning: str) -> None:
+    """Refuse latents of another shape, with NaN or infinity among them, or far beyond their meaning."""
     if latents.shape != shape:
         raise expected(what, describe(latents), f"float32{brackets(shape)}")
     if not np.isfinite(latents).all():
         raise expected(what, "NaN or infinity", "finite numbers")
     if np.abs(latents).max() > MAX_LATENT:
-        raise expected(what, f"values up to {np.abs(latents).max():g}", "noise of unit variance")
+        raise expected(what, f"values up to {np.abs(latents).max():g}", meaning)
 
 
 def check_prompts(arrays: Arrays, family: Family) -> None:
@@ -152,7 +162,12 @@ def _require(ensemble: str, check: str, arrays: Arrays) -> None:
 
 def _check_scheduler(parameters: Parameters, family: Family) -> None:
     try:
-        make_schedule(parameters.scheduler, family.scheduler, parameters.num_inference_steps)
+        make_schedule(
+            parameters.scheduler,
+            family.scheduler,
+            parameters.num_inference_steps,
+            strength=parameters.strength,
+        )
     except RepositoryError as error:
         # The repository is what it is; asking it for this scheduler is the caller's mistake.
         raise InvalidArgument(f"scheduler: {error}") from None

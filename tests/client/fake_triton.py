@@ -41,7 +41,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def __init__(self, family: str | None = None, port: int = 0) -> None:
         self.family = FAMILY.to_json() if family is None else family
-        self.models: dict[str, Model] = {"generate": paint_seed, "segment": whole_photo}
+        self.models: dict[str, Model] = {
+            "generate": paint_seed, "segment": whole_photo, "vae_encoder": every_eighth_pixel,
+        }  # fmt: skip
         self.calls: list[tuple[str, dict[str, np.ndarray]]] = []
         self.cancelled = threading.Event()
         self.most_at_once = 0
@@ -87,6 +89,17 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             with self._lock:
                 self._at_once -= 1
 
+    def ModelStreamInfer(self, request_iterator, context):
+        """``generate_stream`` asks ``generate``, as the real one does, and reports two steps before."""
+        for request in request_iterator:
+            request.model_name = "generate"
+            picture = self.ModelInfer(request, context)
+            for step in range(2):
+                progress = {"queue_position": 0, "step": step, "num_steps": 2}
+                outputs = {name: np.array([number], np.int32) for name, number in progress.items()}
+                yield _streamed(_written("generate_stream", outputs))
+            yield _streamed(picture)
+
 
 def paint_seed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A picture in one colour, that of the seed."""
@@ -95,6 +108,12 @@ def paint_seed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "generated_image": np.full(arrays["image"].shape, colour),
         "num_truncated_tokens": np.zeros(2, np.int32),
     }
+
+
+def every_eighth_pixel(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Latents that tell what was encoded: red, green and blue, and the mask."""
+    seen = np.dstack([arrays["image"], arrays["mask_image"]])[::8, ::8].astype(np.float32)
+    return {"masked_image_latents": np.moveaxis(seen, -1, 0).copy(), "mask_latents": seen[None, ..., 3]}
 
 
 def whole_photo(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -126,6 +145,10 @@ def slow(seconds: float, then: Model) -> Model:
         return then(arrays)
 
     return model
+
+
+def _streamed(response: Any) -> Any:
+    return service_pb2.ModelStreamInferResponse(infer_response=response)
 
 
 def _read(request: Any) -> dict[str, np.ndarray]:

@@ -75,10 +75,11 @@ def test_shoot_writes_one_png_for_each_seed(packshot):
     assert read_made_by("out/cup-8.png")["seed"] == 8
 
 
-def test_shoot_in_json_tells_paths_seeds_parameters_and_timings(packshot):
+def test_shoot_in_json_tells_paths_seeds_parameters_and_timings(packshot, triton):
     status, out, err = packshot(
         *SHOOT, "--json", "--num-inference-steps", "3", "--guidance-scale", "2", "--scheduler", "euler",
-        "--controlnet-conditioning-scale", "1", "--negative-prompt", "blurry",
+        "--controlnet-conditioning-scale", "1", "--negative-prompt", "blurry", "--strength", "0.7",
+        "--guidance-end", "0.8", "--priority", "2",
     )  # fmt: skip
     document = json.loads(out)
     assert (status, err) == (0, "")
@@ -94,9 +95,13 @@ def test_shoot_in_json_tells_paths_seeds_parameters_and_timings(packshot):
             "guidance_scale": 2.0,
             "controlnet_conditioning_scale": 1.0,
             "scheduler": "euler",
+            "strength": 0.7,
+            "guidance_end": 0.8,
         }.items()
     )
-    assert set(shot["timings_s"]) == {"compose", "canny", "generate", "paste"}
+    assert [name for name, _ in triton.calls] == ["vae_encoder", "generate"]
+    assert triton.arrays("generate")[0]["priority"].item() == 2
+    assert set(shot["timings_s"]) == {"compose", "canny", "encode", "generate", "paste"}
     assert document["timings_s"]["shoot"] > 0
 
 
@@ -141,6 +146,9 @@ def test_each_file_has_its_place_from_back_to_front(packshot, triton):
         (("shoot", "photo.png", *SHOOT[2:]), "photo.png: got a photo without transparency, expected a --point or --box"),
         ((*SHOOT, "--num-inference-steps", "0"), "num_inference_steps: got 0"),
         ((*SHOOT, "--scheduler", "magic"), "scheduler: got 'magic'"),
+        ((*SHOOT, "--strength", "0.03"), "strength: got 0.03, expected at least 1/25"),
+        ((*SHOOT, "--guidance-end", "2"), "guidance_end: got 2.0"),
+        ((*SHOOT, "--priority", "3"), "priority: got 3, expected an integer from 1 to 2"),
         ((*SHOOT, "--num-images", "0"), "num_images: got 0"),
         ((*SHOOT, "--timeout-s", "0"), "options.timeout_s: got 0"),
     ],

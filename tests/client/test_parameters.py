@@ -10,6 +10,9 @@ import pytest
 
 from packshot import InvalidArgument, Options, Parameters, Placement
 from packshot.checks import integer, number
+from packshot.contract import PARAMETER_NAMES
+from packshot.generation import parameter_arrays
+from packshot.shot import ParameterFields
 from tests.client.pictures import opaque
 
 
@@ -47,6 +50,12 @@ def test_what_is_no_number_of_the_range_is_refused(value):
         number("x", value, 0, 9)
     with pytest.raises(InvalidArgument, match=r"x: got 0, expected a number above 0, up to 9$"):
         number("x", 0, 0, 9, above=True)
+
+
+def test_the_contract_and_the_keywords_of_shoot_have_every_field():
+    fields = set(Parameters.__dataclass_fields__)
+    assert set(PARAMETER_NAMES) == set(ParameterFields.__annotations__) == fields
+    assert set(parameter_arrays(Parameters(), 1)) == fields
 
 
 def test_settings_made_of_numpys_numbers_are_plain():

@@ -11,7 +11,7 @@ import packshot
 NAMES = [
     "AsyncStudio", "Composition", "Cutout", "DeadlineExceeded", "ExportError", "Family", "InternalError",
     "InvalidArgument", "Options", "PackshotError", "Parameters", "Photo", "Placement",
-    "PromptTruncatedWarning", "RepositoryError", "ServerStartError", "Shot", "Studio", "Unavailable",
+    "PromptTruncatedWarning", "RepositoryError", "ServerStartError", "Shot", "StepProgress", "Studio", "Unavailable",
     "__version__", "canny", "compose", "load_photo", "paste_back", "read_made_by",
 ]  # fmt: skip
 

@@ -162,7 +162,7 @@ def test_a_prompt_that_is_too_long_is_told_once(studio, triton):
         ({"placements": compose(place(), CANVAS), "canvas": None}, "canvas: got None"),
         (
             {"control_image": np.zeros((64, 64), np.uint8)},
-            r"generate\.control_image: got uint8\[1,64,64\], expected uint8\[1,64,96\] like image",
+            r"generate_stream\.control_image: got uint8\[1,64,64\], expected uint8\[1,64,96\] like image",
         ),
         ({"placements": compose(place(), (64, 64))}, r"canvas: got \(96, 64\), expected \(64, 64\) like"),
     ],
@@ -197,7 +197,7 @@ def test_numpys_numbers_are_as_good_as_pythons(studio, triton):
         ({"prompt": "\udfff"}, "prompt: got the lone surrogate"),
         ({"parameters": None}, "parameters: got NoneType, expected Parameters"),
         ({"seed": 1.5}, "seed: got 1.5, expected an integer from 0"),
-        ({"image": None}, r"generate\.image: got NoneType, expected uint8\[H,W,3\]"),
+        ({"image": None}, r"generate_stream\.image: got NoneType, expected uint8\[H,W,3\]"),
     ],
 )
 def test_a_wrong_generation_never_reaches_the_server(studio, triton, arguments, message):
@@ -288,3 +288,27 @@ def test_a_closed_studio_says_so(triton):
     with pytest.raises(Unavailable, match="this studio is closed"):
         studio.family()
     assert not [thread for thread in threading.enumerate() if thread.name == "packshot"]
+
+
+def test_every_step_is_reported_with_the_seed_of_its_picture(studio):
+    reports = []
+    studio.shoot(place(), CANVAS, "a cup", num_images=2, seed=5, on_step=reports.append)
+    assert {report.seed for report in reports} == {5, 6}
+    assert [(r.step, r.num_steps, r.preview_image) for r in reports if r.seed == 5] == [
+        (0, 2, None),
+        (1, 2, None),
+    ]
+
+
+def test_a_preview_interval_out_of_range_never_reaches_the_server(studio, triton):
+    with pytest.raises(InvalidArgument, match="preview_interval: got -1"):
+        studio.shoot(place(), CANVAS, "a cup", preview_interval=-1)
+    assert not triton.calls
+
+
+def test_what_a_report_s_reader_raises_ends_the_call(studio):
+    def read(report):
+        raise LookupError("not today")
+
+    with pytest.raises(LookupError, match="not today"):
+        studio.shoot(place(), CANVAS, "a cup", on_step=read)

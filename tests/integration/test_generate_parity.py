@@ -46,15 +46,40 @@ def test_every_scheduler(served, reference, scheduler):
     assert_equal(served, reference, Parameters(9, 5.0, scheduler=scheduler, **CONTROL["control-half-window"]))
 
 
+@pytest.mark.parametrize("strength", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("scheduler", ["ddim", "dpmpp_2m", "euler", "euler_ancestral", "unipc", "pndm"])
+def test_starting_from_the_picture(served, reference, scheduler, strength):
+    """ControlNet windows and guidance_end are shares of the steps that are left."""
+    assert_equal(
+        served,
+        reference,
+        Parameters(
+            10,
+            5.0,
+            scheduler=scheduler,
+            strength=strength,
+            guidance_end=0.7,
+            **CONTROL["control-half-window"],
+        ),
+    )
+
+
+@pytest.mark.parametrize("guidance_end", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("scheduler", ["dpmpp_2m", "pndm"])
+def test_guidance_that_ends_early(served, reference, scheduler, guidance_end):
+    assert_equal(served, reference, Parameters(7, 7.5, scheduler=scheduler, guidance_end=guidance_end))
+
+
 def assert_equal(served, reference: Reference, parameters: Parameters) -> None:
     generation = make_generation(parameters, width=96, height=64)
     latents, picture = reference.generate(generation)
     assert np.isfinite(latents).all()
+    start = start_picture(served.triton, generation)
 
-    served_latents = denoise(served.triton, generation)
+    served_latents = denoise(served.triton, generation, start)
     assert np.abs(served_latents - latents).max() <= LATENTS_TOLERANCE * np.abs(latents).max()
 
-    served_picture = served.triton.infer("generate", arrays(generation))["generated_image"]
+    served_picture = served.triton.infer("generate", {**arrays(generation), **start})["generated_image"]
     assert picture.shape == served_picture.shape == (64, 96, 3)
     assert np.abs(served_picture.astype(int) - picture).max() <= PICTURE_TOLERANCE
 
@@ -67,10 +92,8 @@ def test_odd_latent_sizes(served, reference):
     """
     generation = make_generation(Parameters(7), width=104, height=72)
     latents, picture = reference.generate(generation)
-    assert (
-        np.abs(denoise(served.triton, generation) - latents).max()
-        <= LATENTS_TOLERANCE * np.abs(latents).max()
-    )
+    served_latents = denoise(served.triton, generation, {})
+    assert np.abs(served_latents - latents).max() <= LATENTS_TOLERANCE * np.abs(latents).max()
     served_picture = served.triton.infer("generate", arrays(generation))["generated_image"]
     assert np.abs(served_picture.astype(int) - picture).max() <= PICTURE_TOLERANCE
 
@@ -85,6 +108,9 @@ def test_the_reference_would_notice(reference):
             Parameters(7, controlnet_conditioning_scale=0.0),
             Parameters(7, scheduler="ddim"),
             Parameters(7, controlnet_conditioning_scale=0.5, control_guidance_end=0.5),
+            Parameters(7, guidance_end=0.5),
+            Parameters(7, strength=0.9),
+            Parameters(7, strength=0.6),
         )
     ]
     for i, one in enumerate(pictures):
@@ -92,7 +118,16 @@ def test_the_reference_would_notice(reference):
             assert np.abs(one - other).max() > 2 * PICTURE_TOLERANCE
 
 
-def denoise(triton: Triton, generation: Generation) -> np.ndarray:
+def start_picture(triton: Triton, generation: Generation) -> dict[str, np.ndarray]:
+    """``image_latents`` where the parameters call for them."""
+    if generation.parameters.strength == 1:
+        return {}
+    no_mask = np.zeros_like(generation.mask_image)
+    encoded = triton.infer("vae_encoder", {"image": generation.image, "mask_image": no_mask})
+    return {"image_latents": encoded["masked_image_latents"]}
+
+
+def denoise(triton: Triton, generation: Generation, start: dict[str, np.ndarray]) -> np.ndarray:
     """The steps of ``generate`` one by one, up to the latents, which it does not return."""
     ids = triton.infer(
         "tokenizer",
@@ -111,6 +146,7 @@ def denoise(triton: Triton, generation: Generation) -> np.ndarray:
             **encoded,
             "control_image": generation.control_image,
             "latents": generation.latents,
+            **start,
             **parameter_arrays(generation.parameters),
         },
     )["latents"]

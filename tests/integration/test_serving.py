@@ -81,6 +81,9 @@ WRONG = {
     "too many steps": ({"num_inference_steps": np.array([10_000], np.int32)}, "num_inference_steps: got 10000"),
     "NaN guidance": ({"guidance_scale": np.array([np.nan], np.float32)}, "guidance_scale: got nan"),
     "unknown scheduler": ({"scheduler": text("plms")}, "scheduler: got 'plms', expected one of"),
+    "no step left": ({"strength": np.array([0.5], np.float32)}, "strength: got 0.5, expected at least 1/1: else none of the steps is left"),
+    "no picture to start from": ({"num_inference_steps": np.array([2], np.int32), "strength": np.array([0.5], np.float32)}, "image_latents: got nothing at strength 0.5"),
+    "unknown priority": ({"priority": np.array([3], np.int32)}, "priority: got 3, expected an integer from 1 to 2"),
     "NaN latents": ({"latents": np.full((4, 8, 12), np.nan, np.float32)}, "generate.latents: got NaN or infinity"),
 }  # fmt: skip
 

@@ -30,7 +30,7 @@ from packshot import (
 )
 from packshot_serving.launcher import TritonServer
 from tests.families import exported
-from tests.integration.generations import make_generation
+from tests.integration.generations import arrays, make_generation
 from tests.integration.processes import descendants
 
 BOX = (74, 14, 484, 390)
@@ -59,6 +59,18 @@ def test_a_cut_out_has_the_photos_resolution_and_pixels(studio):
     assert cutout.image.shape == (400, 600, 3)
     assert np.array_equal(cutout.rgba[..., :3][cutout.mask], coffee()[cutout.mask])
     assert all(cutout.iou >= other.iou for other in cutout.alternatives)
+
+
+def test_below_strength_1_the_client_hands_the_picture_over(studio, tiny):
+    generation = make_generation(Parameters(6, strength=0.5))
+    picture = studio.generate(
+        generation.image, generation.mask_image, generation.control_image, generation.prompt,
+        generation.negative_prompt, parameters=generation.parameters, latents=generation.latents,
+    )  # fmt: skip
+    no_mask = {"image": generation.image, "mask_image": np.zeros_like(generation.mask_image)}
+    start = {"image_latents": tiny.triton.infer("vae_encoder", no_mask)["masked_image_latents"]}
+    by_hand = tiny.triton.infer("generate", {**arrays(generation), **start})["generated_image"]
+    np.testing.assert_array_equal(picture, by_hand)
 
 
 def test_several_prompts_on_a_photo_encode_it_once(tiny, studio):

@@ -8,7 +8,14 @@ import pytest
 from packshot.errors import InvalidArgument
 from packshot.family import Canvas, Family
 from packshot.parameters import Parameters
-from packshot_serving.requests import check_generate, check_prompts, read_parameters, read_seed
+from packshot_serving.engine import make_schedule
+from packshot_serving.requests import (
+    check_generate,
+    check_prompts,
+    read_parameters,
+    read_priority,
+    read_seed,
+)
 
 DIMS = {"C": 4, "T": 77, "D": 64, "K": 1, "G": 32, "S": 256, "s": 16, "E": 256, "4s": 64}
 FAMILY = Family("tiny", "fp32", DIMS, Canvas(multiple=8, min_side=64, max_side=512), {})
@@ -32,6 +39,14 @@ def generation(width: int = 96, height: int = 64, **changes: np.ndarray) -> dict
 
 def test_a_right_request_passes():
     check_generate(generation(), FAMILY)
+    check_generate(generation(priority=np.array([2], np.int32)), FAMILY)
+
+
+STRENGTH = np.array([0.5], np.float32)
+
+
+def test_a_picture_to_start_from_passes():
+    check_generate(generation(strength=STRENGTH, image_latents=np.ones((4, 8, 12), np.float32)), FAMILY)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +69,16 @@ def test_a_right_request_passes():
         ({"latents": np.full((4, 8, 12), 1e38, np.float32)}, "generate.latents: got values up to 1e"),
         ({"latents": np.zeros((4, 8, 8), np.float32)}, r"generate.latents: got float32\[4,8,8\], expected float32\[4,8,12\]"),
         ({"latents": np.full((4, 8, 12), np.nan, np.float32)}, "generate.latents: got NaN or infinity"),
+        ({"guidance_end": np.array([1.5], np.float32)}, "guidance_end: got 1.5, expected a number from 0 to 1"),
+        ({"strength": np.array([0], np.float32)}, "strength: got 0.0, expected a number above 0, up to 1"),
+        ({"strength": np.array([1.01], np.float32)}, "strength: got 1.01, expected a number above 0, up to 1"),
+        ({"strength": np.array([0.03], np.float32)}, "strength: got 0.03, expected at least 1/25: else none of the steps is left"),
+        ({"strength": STRENGTH}, "image_latents: got nothing at strength 0.5, expected .* vae_encoder's masked_image_latents of it with a mask_image of zeros"),
+        ({"strength": STRENGTH, "image_latents": np.zeros((4, 12, 8), np.float32)}, r"generate.image_latents: got float32\[4,12,8\], expected float32\[4,8,12\]"),
+        ({"strength": STRENGTH, "image_latents": np.full((4, 8, 12), np.nan, np.float32)}, "generate.image_latents: got NaN or infinity"),
+        ({"strength": STRENGTH, "image_latents": np.full((4, 8, 12), 1e38, np.float32)}, "generate.image_latents: got values up to 1e.* a picture in the scale of the UNet"),
+        ({"priority": np.array([0], np.int32)}, "priority: got 0, expected an integer from 1 to 2"),
+        ({"priority": np.array([3], np.int32)}, "priority: got 3"),
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_refused(changes, message):
@@ -72,6 +97,7 @@ def test_illegal_canvases_are_refused_with_the_range(width, height):
 def test_what_is_left_out_keeps_its_default():
     assert read_parameters({}) == Parameters()
     assert read_seed({}) == 0
+    assert read_priority({}) == 1
 
 
 def test_given_parameters_arrive():
@@ -80,11 +106,15 @@ def test_given_parameters_arrive():
             "num_inference_steps": np.array([7], np.int32),
             "controlnet_conditioning_scale": np.array([0.25, 1], np.float32),
             "scheduler": text("euler"),
+            "guidance_end": np.array([0.6], np.float32),
+            "strength": np.array([0.7], np.float32),
         }
     )
     assert parameters.num_inference_steps == 7
     assert parameters.controlnet_conditioning_scale == (0.25, 1.0)
     assert parameters.scheduler == "euler"
+    assert (parameters.guidance_end, parameters.strength) == (0.6, 0.7)
+    assert read_priority({"priority": np.array([2], np.int32)}) == 2
 
 
 def prompt(coords: list[list[float]], labels: list[int]) -> dict[str, np.ndarray]:
@@ -149,6 +179,12 @@ def test_a_window_means_what_the_caller_wrote():
     """0.7 as FP32 is a little less; taken literally it would close the window a step early."""
     window = read_parameters({"control_guidance_end": np.array([0.7], np.float32)})
     assert window.control_guidance_end == (0.7,)
+
+
+def test_a_strength_means_what_the_caller_wrote():
+    """0.7 of 10 steps are 7; of the FP32 next to 0.7 they would be 6."""
+    strength = read_parameters({"strength": np.array([0.7], np.float32)}).strength
+    assert make_schedule("euler", {}, 10, strength=strength).num_steps == 7
 
 
 def test_a_scheduler_that_the_checkpoint_rules_out():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from packshot.progress import OnStep, StepProgress
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to standard output instead of paths.")
@@ -37,15 +39,26 @@ class Report:
             yield
 
     @contextmanager
-    def pictures(self, total: int) -> Iterator[Callable[[int], None]]:
-        """Show how many pictures are done; yields what to call with their number."""
+    def pictures(self, total: int) -> Iterator[OnStep]:
+        """Show how far the pictures are; yields what to call with each report of the server."""
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(), TimeRemainingColumn(),
         )  # fmt: skip
+        shares: dict[int, float] = {}
         # A quiet console draws nothing, but its drawing thread would run all the same.
         with Progress(*columns, console=self._console, disable=self._console.quiet) as progress:
-            task = progress.add_task("pictures", total=total)
-            yield lambda done: progress.update(task, completed=done)
+            what = "picture" if total == 1 else f"{total} pictures"
+            task = progress.add_task(what, total=total)
+
+            def show(report: StepProgress) -> None:
+                if report.num_steps:
+                    shares[report.seed] = report.step / report.num_steps
+                waiting = f", place {report.queue_position} in the queue" if report.queue_position else ""
+                progress.update(task, completed=sum(shares.values()), description=what + waiting)
+
+            yield show
+            progress.update(task, completed=total)
 
     def finish(self, paths: list[Path], document: dict[str, Any]) -> None:
         """Print the outcome: paths, one a line, or the document with the timings."""

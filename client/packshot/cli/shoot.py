@@ -25,7 +25,7 @@ from packshot.cli.reporting import AsJson, Report
 from packshot.cutout import Cutout
 from packshot.errors import expected
 from packshot.generation import image_seeds, prompts
-from packshot.parameters import SCHEDULERS, Parameters
+from packshot.parameters import INTERACTIVE, SCHEDULERS, Parameters, check_priority
 from packshot.photo import Photo, load_photo
 from packshot.shot import Shot
 from packshot.sync import Studio
@@ -77,6 +77,17 @@ def shoot(
         float, typer.Option(help="Share of the steps after which they no longer do.")
     ] = _DEFAULTS["control_guidance_end"],
     scheduler: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULERS)}.")] = _DEFAULTS["scheduler"],
+    guidance_end: Annotated[
+        float,
+        typer.Option(help="Share of the steps after which --guidance-scale ends, 0 to 1; saves time."),
+    ] = _DEFAULTS["guidance_end"],
+    strength: Annotated[
+        float,
+        typer.Option(help="How much to repaint, above 0, to 1; below 1 the canvas itself is the start."),
+    ] = _DEFAULTS["strength"],
+    priority: Annotated[
+        int, typer.Option(help="1, or 2 for catalogue work that lets others pass.")
+    ] = INTERACTIVE,
     server: connection.Server = None,
     repository: connection.Repository = connection.DEFAULT_REPOSITORY,
     timeout_s: connection.TimeoutS = connection.DEFAULT_TIMEOUT_S,
@@ -84,13 +95,16 @@ def shoot(
 ) -> None:
     """Paint a scene around products; the products stay as they were photographed."""
     parameters = Parameters(
-        num_inference_steps,
-        guidance_scale,
-        controlnet_conditioning_scale,
-        control_guidance_start,
-        control_guidance_end,
-        scheduler,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        controlnet_conditioning_scale=controlnet_conditioning_scale,
+        control_guidance_start=control_guidance_start,
+        control_guidance_end=control_guidance_end,
+        scheduler=scheduler,
+        guidance_end=guidance_end,
+        strength=strength,
     )
+    check_priority(priority)
     seeds = image_seeds(seed, num_images)
     prompts(prompt, negative_prompt)
     size = canvas_size(canvas)
@@ -107,7 +121,7 @@ def shoot(
         with report.pictures(num_images) as show:
             shots = studio.shoot(
                 placements, size, prompt, negative_prompt, num_images=len(seeds), seed=seeds[0],
-                progress=lambda done, _total, _shot: show(done), **parameters.as_dict(),
+                priority=priority, on_step=show, **parameters.as_dict(),
             )  # fmt: skip
         report.timings_s["shoot"] = time.perf_counter() - began
     _save(shots, output, photos[0].stem, report)

@@ -16,7 +16,7 @@ from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Policy
 from packshot_serving.engine.job import OnDone
 from packshot_serving.own_server import ticket_prefix
-from packshot_serving.requests import read_parameters, read_seed
+from packshot_serving.requests import read_parameters, read_priority, read_seed
 from packshot_serving.shared_ticket import SharedTicket
 
 #: Seconds that requests under way get at unload.
@@ -68,8 +68,10 @@ class TritonPythonModel(Adapter):
             control_image=arrays["control_image"],
             seed=read_seed(arrays),
             latents=arrays.get("latents"),
+            image_latents=arrays.get("image_latents"),
             parameters=read_parameters(arrays),
             request_id=request.request_id(),
+            priority=read_priority(arrays),
             timeout_s=request.timeout() / 1e6 or self.default_timeout_s,
         )
         self.engine.submit(denoise_request, respond, ticket=ticket)

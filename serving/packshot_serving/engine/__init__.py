@@ -8,15 +8,13 @@ from packshot_serving.engine.engine import Engine
 from packshot_serving.engine.noise import initial_noise
 from packshot_serving.engine.observer import Observer, StepReport
 from packshot_serving.engine.onnx_runner import OnnxStepRunner
-from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE, Policy
+from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepBatch, StepRunner
 from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
 from packshot_serving.engine.ticket import Progress, Ticket
 
 __all__ = [
-    "CATALOGUE",
-    "INTERACTIVE",
     "STATE_SIZE",
     "DenoiseRequest",
     "Engine",

@@ -10,7 +10,8 @@ from collections.abc import Hashable, Sequence
 from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
-from packshot_serving.engine.policy import INTERACTIVE, Policy
+from packshot.parameters import INTERACTIVE
+from packshot_serving.engine.policy import Policy
 
 
 class Job(Protocol):

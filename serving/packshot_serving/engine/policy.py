@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from packshot.errors import expected
 
-#: Most urgent first, as Triton counts them.
-INTERACTIVE, CATALOGUE = 1, 2
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:

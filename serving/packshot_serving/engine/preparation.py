@@ -24,16 +24,18 @@ class Preparation:
     def __init__(self, runner: StepRunner, family: Family) -> None:
         self._runner = runner
         self._family = family
-        # A schedule depends on nothing but these two, and costs more than a small step.
+        # A schedule depends on nothing but these three, and costs more than a small step.
         self._schedule = lru_cache(maxsize=64)(
-            lambda scheduler, num_steps: make_schedule(scheduler, family.scheduler, num_steps, STATE_SIZE)
+            lambda scheduler, num_steps, strength: make_schedule(
+                scheduler, family.scheduler, num_steps, STATE_SIZE, strength
+            )
         )
 
     def check(self, request: DenoiseRequest) -> Schedule:
         """The scheduler's coefficients for a request; for errors see :meth:`Engine.submit`."""
         request.check(self._family)
         parameters = request.parameters
-        return self._schedule(parameters.scheduler, parameters.num_inference_steps)
+        return self._schedule(parameters.scheduler, parameters.num_inference_steps, parameters.strength)
 
     def begin(self, request: DenoiseRequest, schedule: Schedule) -> Slot:
         """The slot of a request at its first step.

@@ -10,8 +10,7 @@ from packshot.arrays import brackets, describe
 from packshot.contract import MODELS
 from packshot.errors import expected
 from packshot.family import Family
-from packshot.parameters import PER_CONTROLNET, Parameters, check_seed
-from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE
+from packshot.parameters import INTERACTIVE, PER_CONTROLNET, Parameters, check_priority, check_seed
 
 _NUMPY = {"FP32": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
 _TENSORS = (
@@ -21,6 +20,7 @@ _TENSORS = (
     "mask_latents",
     "control_image",
     "latents",
+    "image_latents",
 )
 
 
@@ -36,6 +36,8 @@ class DenoiseRequest:
         control_image: uint8 [K, H, W], one for each ControlNet.
         seed: 0 to 2^63 − 1; not read when ``latents`` are given.
         latents: noise of unit variance instead of the seed's, float32 [C, h, w], or None.
+        image_latents: of the picture to start from, float32 [C, h, w]; not read at strength 1, where
+            they may be None.
         parameters: how to denoise.
         request_id: names the request in the log.
         priority: 1 interactive, 2 catalogue.
@@ -49,6 +51,7 @@ class DenoiseRequest:
     control_image: np.ndarray
     seed: int = 0
     latents: np.ndarray | None = None
+    image_latents: np.ndarray | None = None
     parameters: Parameters = field(default_factory=Parameters)
     request_id: str = ""
     priority: int = INTERACTIVE
@@ -70,11 +73,12 @@ class DenoiseRequest:
         Raises:
             InvalidArgument: a tensor has another dtype or shape than the contract says or holds
                 NaN or infinity, the canvas is not one of the family's, the seed is out of range,
-                the priority is unknown, or there are more ControlNet values than ControlNets.
+                the priority is unknown, there are more ControlNet values than ControlNets, or
+                strength < 1 and there is no picture to start from.
         """
         check_seed(self.seed)
-        if self.priority not in (INTERACTIVE, CATALOGUE):
-            raise expected("priority", self.priority, f"{INTERACTIVE} or {CATALOGUE}")
+        check_priority(self.priority)
+        check_picture(self.parameters, self.image_latents)
         if self.control_image.ndim != 3:
             raise expected("control_image", describe(self.control_image), "uint8[K,H,W]")
         _, height, width = self.control_image.shape
@@ -91,6 +95,21 @@ class DenoiseRequest:
                 _check_tensor(name, array, {**family.dims, **sizes})
         for name in PER_CONTROLNET:
             self.parameters.per_controlnet(name, family.dims["K"])
+
+
+def check_picture(parameters: Parameters, image_latents: np.ndarray | None) -> None:
+    """Refuse a run that is to start from a picture and has none.
+
+    Raises:
+        InvalidArgument: strength < 1 without ``image_latents``.
+    """
+    if parameters.strength < 1 and image_latents is None:
+        raise expected(
+            "image_latents",
+            f"nothing at strength {parameters.strength:g}",
+            "the latents of the picture to start from: vae_encoder's masked_image_latents of it with a "
+            "mask_image of zeros",
+        )
 
 
 def _check_tensor(name: str, array: np.ndarray, bound: dict[str, int]) -> None:

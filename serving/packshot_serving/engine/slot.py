@@ -104,17 +104,21 @@ def guided_steps(parameters: Parameters, num_steps: int) -> int:
     """
     if parameters.guidance_scale <= 1.0:
         return 0
-    # Not every contract has it yet; without it guidance never ends.
-    end = getattr(parameters, "guidance_end", 1.0)
-    return sum((step + 1) / num_steps <= end for step in range(num_steps))
+    return sum((step + 1) / num_steps <= parameters.guidance_end for step in range(num_steps))
 
 
 def initial_state(request: DenoiseRequest, family: Family, schedule: Schedule) -> np.ndarray:
-    """The state before the first step, float32 [m, C, h, w]: scaled noise and an empty history."""
+    """The state before the first step, float32 [m, C, h, w], and an empty history.
+
+    The sample is scaled noise; at strength < 1 it is the given picture with noise added, as by
+    diffusers' ``add_noise`` at the first timestep that is left.
+    """
     shape = (family.dims["C"], *request.latent_size)
     noise = initial_noise(request.seed, shape) if request.latents is None else request.latents
     state = np.zeros((schedule.state_size, *shape), np.float32)
-    state[0] = noise * np.float32(schedule.init_noise_sigma)
+    state[0] = noise * np.float32(schedule.initial_noise_gain)
+    if request.image_latents is not None:  # its gain is 0 at strength 1
+        state[0] += request.image_latents * np.float32(schedule.initial_sample_gain)
     return state
 
 

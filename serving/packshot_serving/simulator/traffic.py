@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE
+from packshot.parameters import CATALOGUE, INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)

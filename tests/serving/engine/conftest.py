@@ -204,7 +204,12 @@ class Requests:
     def alone(self, request: DenoiseRequest) -> np.ndarray:
         """The reference: the plain denoising loop of this request, without engine and batch."""
         parameters, dims = request.parameters, self._family.dims
-        schedule = make_schedule(parameters.scheduler, self._family.scheduler, parameters.num_inference_steps)
+        schedule = make_schedule(
+            parameters.scheduler,
+            self._family.scheduler,
+            parameters.num_inference_steps,
+            strength=parameters.strength,
+        )
         scales = controlnet_scales(parameters, schedule.num_steps, dims["K"])
         embedding = FakeRunner().embed_control(request.control_image)
         state = initial_state(request, self._family, schedule)
@@ -216,7 +221,7 @@ class Requests:
             control = np.einsum("k,kghw->hw", scales[step], embedding)
             row = (state[0] * schedule.input_scale[step], schedule.timesteps[step], control)
             output = predict(request.prompt_embeds, *row)
-            if parameters.guidance_scale > 1:
+            if parameters.guidance_scale > 1 and (step + 1) / schedule.num_steps <= parameters.guidance_end:
                 other = predict(request.negative_prompt_embeds, *row)
                 output = other + np.float32(parameters.guidance_scale) * (output - other)
             transition, gain = schedule.transition[step], schedule.gain[step]

@@ -4,19 +4,29 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import torch
 
 from packshot.contract import GRAPHS
 from packshot.parameters import Parameters
 from packshot_serving.engine import STATE_SIZE, StepBatch, make_schedule
-from packshot_serving.engine.slot import batch_constants, build_batch, controlnet_scales, open_slot
+from packshot_serving.engine.slot import (
+    batch_constants,
+    build_batch,
+    controlnet_scales,
+    guided_steps,
+    open_slot,
+)
+from tests.serving.engine.scheduler_runs import SD15, make_reference
 
 
 @pytest.fixture
 def new_slot(family, make_request, runner):
-    def new(seed=0, latents=None, **parameters):
-        request = replace(make_request(seed, **parameters), latents=latents)
+    def new(seed=0, latents=None, image_latents=None, **parameters):
+        request = replace(make_request(seed, **parameters), latents=latents, image_latents=image_latents)
         chosen = request.parameters
-        schedule = make_schedule(chosen.scheduler, family.scheduler, chosen.num_inference_steps)
+        schedule = make_schedule(
+            chosen.scheduler, family.scheduler, chosen.num_inference_steps, strength=chosen.strength
+        )
         return open_slot(request, family, schedule, runner.embed_control(request.control_image))
 
     return new
@@ -69,9 +79,49 @@ def test_known_constants_give_the_same_batch(new_slot):
 def test_given_latents_replace_the_seed_s_noise_and_are_scaled_like_it(new_slot):
     latents = np.full((4, 4, 3), 2.0, np.float32)
     slot = new_slot(latents=latents, scheduler="euler")
-    np.testing.assert_allclose(slot.state[0], 2.0 * slot.schedule.init_noise_sigma, rtol=1e-6)
-    assert slot.schedule.init_noise_sigma > 10
+    np.testing.assert_allclose(slot.state[0], 2.0 * slot.schedule.initial_noise_gain, rtol=1e-6)
+    assert slot.schedule.initial_noise_gain > 10
     assert not slot.state[1:].any()
+
+
+def test_below_strength_1_the_first_sample_is_the_picture_with_noise(new_slot):
+    noise, picture = np.full((4, 4, 3), 2.0, np.float32), np.full((4, 4, 3), 0.5, np.float32)
+    slot = new_slot(
+        latents=noise, image_latents=picture, scheduler="ddim", strength=0.6, num_inference_steps=10
+    )
+    reference = make_reference("ddim", dict(SD15))
+    reference.set_timesteps(10)
+    noised = reference.add_noise(torch.tensor([[0.5]]), torch.tensor([[2.0]]), reference.timesteps[4:5])
+    np.testing.assert_allclose(slot.state[0], noised.item(), rtol=1e-5)
+    assert not slot.state[1:].any()
+    assert (slot.num_steps, slot.schedule.timesteps[0]) == (6, reference.timesteps[4])
+
+
+def test_at_strength_1_the_picture_counts_for_nothing(new_slot):
+    picture = np.ones((4, 4, 3), np.float32)
+    np.testing.assert_array_equal(new_slot(image_latents=picture).state, new_slot().state)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "guidance_end", "guided"),
+    [
+        (10, 1.0, 10),
+        (10, 0.7, 7),
+        (10, 0.75, 7),
+        (10, 0.09, 0),
+        (10, 0.0, 0),
+        (1, 0.9, 0),
+        (1, 1.0, 1),
+        (3, 0.67, 2),
+    ],
+)
+def test_guidance_ends_where_a_controlnets_window_of_that_end_does(num_steps, guidance_end, guided):
+    parameters = Parameters(
+        num_steps, 7.5, controlnet_conditioning_scale=1.0, control_guidance_end=guidance_end or 1e-9,
+        guidance_end=guidance_end,
+    )  # fmt: skip
+    assert guided_steps(parameters, num_steps) == guided
+    assert controlnet_scales(parameters, num_steps, 1).sum() == guided
 
 
 @pytest.mark.parametrize("num_steps", [1, 7, 10, 25])

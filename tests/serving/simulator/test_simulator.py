@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from packshot_serving.engine.policy import CATALOGUE, INTERACTIVE, Policy
+from packshot.parameters import CATALOGUE, INTERACTIVE
+from packshot_serving.engine.policy import Policy
 from packshot_serving.simulator.__main__ import main, table
 from packshot_serving.simulator.continuous import serve_continuously
 from packshot_serving.simulator.scenario import H100, SCENARIOS, Scenario

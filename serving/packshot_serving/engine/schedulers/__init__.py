@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from packshot.errors import expected
+from packshot.parameters import first_step
 from packshot_serving.engine.schedulers.ddim import ddim
 from packshot_serving.engine.schedulers.dpmsolver import dpmpp_2m
 from packshot_serving.engine.schedulers.euler import euler, euler_ancestral
@@ -78,10 +79,8 @@ def make_schedule(
             with ``pndm`` (except for 1), and fewer only where ``lambda_min_clipped`` cuts the noisiest
             away.
         state_size: latents in the state, m of the contract.
-        strength: above 0, to 1. Below 1 the run starts from a given picture with noise added, and
-            the first ``N − int(N * strength)`` of the N steps are left out, as in
-            ``StableDiffusionControlNetInpaintPipeline.get_timesteps`` (every class here has order 1).
-            The product is that of Python floats: 0.7 rounded to float32 first means a step less.
+        strength: above 0, to 1. Below 1 the run starts from a given picture with noise added, at
+            :func:`packshot.parameters.first_step` (every class here has order 1).
 
     Raises:
         InvalidArgument: unknown name, more steps than the checkpoint has distinct timesteps, or a
@@ -95,11 +94,7 @@ def make_schedule(
         raise expected("num_inference_steps", num_inference_steps, f"1 to {trained}, the trained timesteps")
     if not 0 < strength <= 1:
         raise expected("strength", strength, "above 0, to 1")
-    begin = num_inference_steps - min(int(num_inference_steps * strength), num_inference_steps)
-    if begin == num_inference_steps:
-        raise expected(
-            "strength", strength, f"at least 1/{num_inference_steps}: else none of the steps is left"
-        )
+    begin = first_step(num_inference_steps, strength)
     # Divisions by zero are found below: infinite coefficients are refused.
     with np.errstate(divide="ignore", invalid="ignore"):
         form = SCHEDULES[name](scheduler_config, num_inference_steps, begin)

@@ -55,11 +55,6 @@ class Schedule:
         """The m of the contract: latents in the state."""
         return self.gain.shape[1]
 
-    @property
-    def init_noise_sigma(self) -> float:
-        """``initial_noise_gain``, by the name it has in diffusers at strength 1."""
-        return self.initial_noise_gain
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearForm:
