@@ -34,6 +34,7 @@ SYMBOLS: dict[str, str] = {
     "N": "points of a SAM prompt, box corners and padding included",
     "B": "batch",
     "R": "UNet rows of a step: one or two for each slot",
+    "P": "rows of a step that the ControlNets work on: none to all",
     "m": "latents that a scheduler carries from step to step",
 }
 
@@ -335,6 +336,8 @@ GRAPHS: dict[str, Graph] = {
     #   guided     = pred[uncond_row] + guidance_scale * (pred[cond_row] − pred[uncond_row])
     #   next_state = transition @ state + gain * guided                       over the axis m
     # state[0] is the sample; the rest is the scheduler's history. uncond_row = cond_row: no guidance.
+    # The ControlNets see rows[control_row] only, and the UNet adds their residuals to those rows. A slot
+    # whose weights are 0 needs no such rows; there may be none at all.
     "step": Graph(
         "step",
         (
@@ -352,6 +355,10 @@ GRAPHS: dict[str, Graph] = {
             Tensor("row_slot", "INT64", ("R",), "which slot a row belongs to"),
             Tensor("cond_row", "INT64", ("B",), "the slot's row with the prompt"),
             Tensor("uncond_row", "INT64", ("B",), "the slot's row with the negative prompt, or cond_row"),
+            Tensor("control_row", "INT64", ("P",), "the rows that the ControlNets work on"),
+            Tensor(
+                "row_residual", "INT64", ("R",), "0: the row has no residuals; i + 1: those of control_row[i]"
+            ),
         ),
         (Tensor("next_state", "FP32", ("B", "m", "C", "h", "w"), "state after the step"),),
     ),

@@ -20,7 +20,7 @@ _TORCH_DTYPES: dict[Dtype, torch.dtype] = {
 _PIXELS = {"H": "h", "W": "w"}
 #: Sizes of the example that is traced. All differ, so that no two axes can be taken for one; the latents
 #: are odd, so that no size is a multiple of what a UNet halves.
-TRACED_SIZES = {"B": 2, "R": 3, "m": 2, "N": 5, "h": 11, "w": 9}
+TRACED_SIZES = {"B": 2, "R": 4, "P": 3, "m": 2, "N": 5, "h": 11, "w": 9}
 
 
 def shape(tensor: Tensor, dims: Mapping[str, int], sizes: Mapping[str, int], factor: int) -> tuple[int, ...]:
@@ -64,6 +64,8 @@ def dynamic_shapes(graph: Graph, dims: Mapping[str, int], canvas: Canvas) -> dic
     for pixel, side in _PIXELS.items():
         known[pixel] = canvas.multiple * known[side]
 
+    # P may be 0 as well. A trace holds for that only if nothing in it divides by a size, which
+    # empty_batches sees to and the parity cases prove.
     def axis(symbol: str) -> Dim:
         return known.setdefault(symbol, Dim(symbol, min=1, max=1024))
 

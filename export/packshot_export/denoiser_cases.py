@@ -16,23 +16,27 @@ from packshot_export.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class _Situation:
-    """A batch of slots; ``guided`` says of each whether it has a second row."""
+    """A batch of slots: of each, whether it has a second row, and whether ControlNets weigh anything."""
 
     h: int
     w: int
     m: int
     guided: tuple[bool, ...]
+    controlled: tuple[bool, ...]
 
     @property
     def label(self) -> str:
-        rows = "+".join("guided" if guided else "unguided" for guided in self.guided)
-        return f"latents {self.w}x{self.h}, {rows}"
+        slots = "+".join(
+            f"{'guided' if guided else 'unguided'} {'controlled' if controlled else 'uncontrolled'}"
+            for guided, controlled in zip(self.guided, self.controlled, strict=True)
+        )
+        return f"latents {self.w}x{self.h}, {slots}"
 
 
 _SITUATIONS = (
-    _Situation(h=8, w=16, m=1, guided=(False,)),
-    _Situation(h=33, w=25, m=2, guided=(True, False, True)),
-    _Situation(h=12, w=9, m=3, guided=(True,)),
+    _Situation(h=8, w=16, m=1, guided=(False,), controlled=(False,)),
+    _Situation(h=33, w=25, m=2, guided=(True, False, True), controlled=(True, True, False)),
+    _Situation(h=12, w=9, m=3, guided=(True,), controlled=(True,)),
 )
 
 
@@ -57,7 +61,7 @@ def control_embedding_cases(
 def step_cases(
     unet: UNet2DConditionModel, controlnets: Sequence[ControlNetModel], dims: Mapping[str, int], factor: int
 ) -> Iterator[Case]:
-    """Batches of every mixture of guided and unguided slots, rows in no particular order."""
+    """Batches of every mixture of guided and controlled slots, rows in no particular order."""
     for seed, situation in enumerate(_SITUATIONS):
         images, inputs = _step_inputs(situation, controlnets, dims, factor, seed)
         slots = [_step(unet, controlnets, inputs, images, slot) for slot in range(len(situation.guided))]
@@ -78,17 +82,12 @@ def _step_inputs(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Control images [B, K, H, W] and the step's inputs."""
     batch, guided = len(situation.guided), torch.tensor(situation.guided)
-    rows = batch + int(guided.sum())
-    sizes = {"B": batch, "R": rows, "m": situation.m, "h": situation.h, "w": situation.w}
-    inputs = random_inputs(GRAPHS["step"], dims, sizes, factor, seed)
+    sizes = {"B": batch, "R": batch + int(guided.sum()), "m": situation.m, "h": situation.h, "w": situation.w}
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(rows, generator=generator)
-    cond_row = order[:batch]
-    uncond_row = cond_row.clone()
-    uncond_row[guided] = order[batch:]
-    row_slot = torch.empty(rows, dtype=torch.int64)
-    row_slot[uncond_row] = torch.arange(batch)
-    row_slot[cond_row] = torch.arange(batch)
+    rows = _rows(situation, sizes["R"], generator)
+    sizes["P"] = len(rows["control_row"])
+    inputs = random_inputs(GRAPHS["step"], dims, sizes, factor, seed)
+    scales = torch.rand((batch, dims["K"]), generator=generator)
     image_size = (batch, dims["K"], factor * situation.h, factor * situation.w)
     images = torch.randint(0, 256, image_size, generator=generator, dtype=torch.uint8)
     embeddings = [
@@ -99,14 +98,34 @@ def _step_inputs(
         timesteps=torch.linspace(1.0, 981.0, batch),
         guidance_scale=torch.linspace(7.5, 2.0, batch),
         input_scale=torch.linspace(0.1, 1.0, batch),
-        controlnet_conditioning_scale=torch.rand((batch, dims["K"]), generator=generator),
+        controlnet_conditioning_scale=scales * torch.tensor(situation.controlled)[:, None],
         mask_latents=(inputs["mask_latents"] > 0).float(),
         control_embedding=torch.stack(embeddings, dim=1),
-        row_slot=row_slot,
-        cond_row=cond_row,
-        uncond_row=uncond_row,
+        **rows,
     )
     return images, inputs
+
+
+def _rows(situation: _Situation, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """The index inputs: ``count`` rows in a random order, and those to control in another."""
+    batch, guided = len(situation.guided), torch.tensor(situation.guided)
+    order = torch.randperm(count, generator=generator)
+    cond_row = order[:batch]
+    uncond_row = cond_row.clone()
+    uncond_row[guided] = order[batch:]
+    row_slot = torch.empty(count, dtype=torch.int64)
+    row_slot[uncond_row] = torch.arange(batch)
+    row_slot[cond_row] = torch.arange(batch)
+    control_row = order[torch.tensor(situation.controlled)[row_slot[order]]]
+    row_residual = torch.zeros(count, dtype=torch.int64)
+    row_residual[control_row] = torch.arange(1, len(control_row) + 1)
+    return {
+        "row_slot": row_slot,
+        "cond_row": cond_row,
+        "uncond_row": uncond_row,
+        "control_row": control_row,
+        "row_residual": row_residual,
+    }
 
 
 def _step(

@@ -19,6 +19,7 @@ from torch.nn import functional
 from packshot.contract import Graph
 from packshot.family import Canvas
 from packshot_export.axes import dynamic_shapes
+from packshot_export.empty_batches import allow_empty_batches
 
 #: Protocol buffers end at 2 GiB; weights beyond this go into a file of their own.
 _LARGEST_SINGLE_FILE = 1_900_000_000
@@ -52,6 +53,7 @@ def write_graph(
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
+    allow_empty_batches(program.model)
     _name_axes(program.model.graph, graph, dims)
     # Every node carries the stack that made it: megabytes, and the paths of this machine.
     ClearMetadataAndDocStringPass()(program.model)

@@ -13,9 +13,15 @@ from tritonclient.grpc import model_config_pb2 as pb
 from packshot.contract import ENSEMBLES, MODELS, Model, Step, Tensor
 from packshot.family import Family
 
-#: What an operator may change of the denoiser: requests that share its step loop, requests of each
-#: priority that may wait for it, and for how long (0: for ever) if they do not say so themselves.
-DENOISER_PARAMETERS = {"max_slots": "4", "max_queue_size": "64", "default_timeout_microseconds": "0"}
+#: What an operator may change of the denoiser. Requests in work at the same time, and those of them that
+#: step together: numbers, or what was measured to pay when the model is loaded. Requests of each priority
+#: that may wait, and for how long (0: for ever) if they do not say so themselves.
+DENOISER_PARAMETERS = {
+    "max_slots": "auto",
+    "max_batch": "auto",
+    "max_queue_size": "64",
+    "default_timeout_microseconds": "0",
+}
 
 _TYPES = {
     "UINT8": pb.TYPE_UINT8,

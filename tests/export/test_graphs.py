@@ -90,13 +90,43 @@ def test_a_slot_of_the_step_is_independent_of_its_neighbours(family, h, w):
     _, repository = family
     dims = Manifest.read(repository).family.dims
     step = session(repository / ARTIFACTS["step"])
-    inputs = random_inputs(GRAPHS["step"], dims, {"B": 2, "R": 3, "m": 2, "h": h, "w": w}, 8)
+    inputs = random_inputs(GRAPHS["step"], dims, {"B": 2, "R": 3, "P": 2, "m": 2, "h": h, "w": w}, 8)
     inputs["timesteps"] = torch.tensor([999.0, 1.0])
     inputs["row_slot"] = torch.tensor([0, 1, 0])
     inputs["cond_row"] = torch.tensor([2, 1])
     inputs["uncond_row"] = torch.tensor([0, 1])
+    inputs["control_row"] = torch.tensor([1, 0])
+    inputs["row_residual"] = torch.tensor([2, 1, 0])
     (together,) = step.run(None, {name: value.numpy() for name, value in inputs.items()})
     second = {name: value[1:2].numpy() for name, value in inputs.items()}
-    second |= {name: np.zeros(1, np.int64) for name in ("row_slot", "cond_row", "uncond_row")}
+    second |= {name: np.zeros(1, np.int64) for name in ("row_slot", "cond_row", "uncond_row", "control_row")}
+    second["row_residual"] = np.ones(1, np.int64)
     (alone,) = step.run(None, second)
     np.testing.assert_allclose(alone[0], together[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("controlled", [[], [0], [1, 2], [0, 1, 2]], ids=["none", "one", "two", "all"])
+def test_rows_without_controlnet_work_are_as_if_the_controlnets_weighed_nothing(family, controlled):
+    _, repository = family
+    dims = Manifest.read(repository).family.dims
+    step = session(repository / ARTIFACTS["step"])
+    sizes = {"B": 3, "R": 5, "P": 5, "m": 2, "h": 9, "w": 13}
+    inputs = {name: value.numpy() for name, value in random_inputs(GRAPHS["step"], dims, sizes, 8).items()}
+    inputs["timesteps"] = np.array([999, 500, 1], np.float32)
+    inputs["row_slot"] = np.array([0, 1, 2, 0, 2])
+    inputs["cond_row"], inputs["uncond_row"] = np.array([0, 1, 2]), np.array([3, 1, 4])
+    scale = np.zeros((3, dims["K"]), np.float32)
+    scale[controlled] = 0.8
+    inputs["controlnet_conditioning_scale"] = scale
+    everywhere = {"control_row": np.arange(5), "row_residual": np.arange(1, 6)}
+    rows = np.flatnonzero(np.isin(inputs["row_slot"], controlled))
+    where_needed = {"control_row": rows, "row_residual": np.zeros(5, np.int64)}
+    where_needed["row_residual"][rows] = np.arange(1, len(rows) + 1)
+    (full,), (economical,) = (step.run(None, {**inputs, **some}) for some in (everywhere, where_needed))
+    np.testing.assert_allclose(economical, full, rtol=0, atol=1e-5 * np.abs(full).max())
+    (uncontrolled,) = step.run(
+        None, {**inputs, "control_row": rows[:0], "row_residual": np.zeros(5, np.int64)}
+    )
+    for slot in range(3):
+        differs = np.abs(full[slot] - uncontrolled[slot]).max() > 1e-3 * np.abs(full).max()
+        assert differs == (slot in controlled), "the weights that are not 0 do matter"

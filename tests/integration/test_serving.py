@@ -169,7 +169,8 @@ def test_the_denoisers_figures_are_on_tritons_metrics_endpoint(tiny):
         return {name: float(value) for name, value in pairs}
 
     before = figures()
-    tiny.triton.infer("generate", arrays(make_generation(Parameters(6))))
+    half = Parameters(6, control_guidance_end=0.5)
+    tiny.triton.infer("generate", arrays(make_generation(half)))
     deadline = time.monotonic() + 10
     while (after := figures()) == before or after["packshot_denoiser_slots_in_use"]:
         assert time.monotonic() < deadline, "the figures did not arrive"
@@ -177,6 +178,7 @@ def test_the_denoisers_figures_are_on_tritons_metrics_endpoint(tiny):
     grown = {name: after[name] - before.get(name, 0) for name in after}
     assert grown["packshot_denoiser_steps_total"] == 6
     assert grown["packshot_denoiser_rows_total"] == 12
+    assert grown["packshot_denoiser_control_rows_total"] == 6
     assert grown["packshot_denoiser_padding_rows_total"] == 0
     assert grown["packshot_denoiser_admissions_total"] == 1
     assert grown['packshot_denoiser_requests_total{outcome="done"}'] == 1

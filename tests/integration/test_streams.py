@@ -6,7 +6,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,10 @@ def test_steps_are_reported_in_order_and_the_picture_is_generates_own(tiny):
 
 
 def test_previews_come_to_look_like_the_picture(tiny):
-    request = {**arrays(make_generation(Parameters(60), 192, 192)), PREVIEW_INTERVAL.name: np.array([10], np.int32)}
+    request = {
+        **arrays(make_generation(Parameters(60), 192, 192)),
+        PREVIEW_INTERVAL.name: np.array([10], np.int32),
+    }
     *reports, last = asyncio.run(stream(tiny.server.grpc_address, request))
     previews = [report["preview_image"].astype(int) for report in reports if "preview_image" in report]
     assert len(previews) >= 2
@@ -65,7 +67,9 @@ def test_previews_come_to_look_like_the_picture(tiny):
 
 def test_refusals_have_their_status(tiny):
     with pytest.raises(InvalidArgument, match="num_inference_steps: got 0"):
-        asyncio.run(stream(tiny.server.grpc_address, {**LONG, "num_inference_steps": np.array([0], np.int32)}))
+        asyncio.run(
+            stream(tiny.server.grpc_address, {**LONG, "num_inference_steps": np.array([0], np.int32)})
+        )
 
 
 def test_who_waits_is_told_its_place(tiny):
@@ -74,7 +78,9 @@ def test_who_waits_is_told_its_place(tiny):
     async def crowd() -> list[list[dict]]:
         return await asyncio.gather(*(stream(tiny.server.grpc_address, short) for _ in range(16)))
 
-    places = [max(int(each["queue_position"][0]) for each in responses[:-1]) for responses in asyncio.run(crowd())]
+    places = [
+        max(int(each["queue_position"][0]) for each in responses[:-1]) for responses in asyncio.run(crowd())
+    ]
     assert max(places) > 1
 
 
@@ -102,7 +108,9 @@ def test_a_deadline_frees_the_slot(tiny):
 
 def test_a_caller_that_is_killed_frees_its_slot(tiny):
     before = figures(tiny)
-    process = multiprocessing.get_context("spawn").Process(target=_wait_for_a_picture, args=(tiny.server.grpc_address,))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_wait_for_a_picture, args=(tiny.server.grpc_address,)
+    )
     process.start()
     until(lambda: not idle(tiny))
     os.kill(process.pid or 0, signal.SIGKILL)

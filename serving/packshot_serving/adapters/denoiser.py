@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
-from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Policy
+from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
+from packshot_serving.engine.capacity import choose_policy, measure_step_times, read_count
 from packshot_serving.engine.job import OnDone
 from packshot_serving.own_server import ticket_prefix
 from packshot_serving.requests import read_parameters, read_priority, read_seed
@@ -33,16 +35,18 @@ class TritonPythonModel(Adapter):
     model = "denoiser"
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Start the engine; an exception here is Triton's failed model load."""
+        """Measure the machine and start the engine; an exception here is Triton's failed model load."""
         super().initialize(args)
         self.default_timeout_s = int(self.parameters["default_timeout_microseconds"]) / 1e6
         self.tickets = ticket_prefix(os.getppid())
         runner = OnnxStepRunner(Path(args["model_repository"], args["model_version"]))
-        policy = Policy(
-            max_slots=int(self.parameters["max_slots"]),
-            max_queue_size=int(self.parameters["max_queue_size"]),
+        times = measure_step_times(runner, self.family)
+        max_slots, max_batch = (
+            read_count(name, self.parameters[name]) for name in ("max_slots", "max_batch")
         )
-        self.engine = Engine(runner, self.family, policy=policy, observer=MetricsObserver())
+        chosen = choose_policy(times, max_slots, max_batch)
+        policy = replace(chosen, max_queue_size=int(self.parameters["max_queue_size"]))
+        self.engine = Engine(runner, self.family, policy=policy, observer=MetricsObserver(times, policy))
 
     def execute(self, requests: list[Any]) -> None:
         """Admit each request; its answer is sent from the engine's thread."""

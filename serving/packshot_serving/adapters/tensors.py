@@ -26,6 +26,7 @@ class Adapter:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Called by Triton once, with the model's config as JSON."""
         logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        logging.getLogger("packshot_serving").setLevel(logging.INFO)
         self.parameters = {
             name: value["string_value"]
             for name, value in json.loads(args["model_config"])["parameters"].items()

@@ -32,28 +32,34 @@ class StepTaken:
 
     Attributes:
         rows: UNet rows that the slots needed.
+        control_rows: of these, rows that the ControlNets worked on.
         padding_rows: rows on top of them.
         outcomes: of the slots that have ended.
         largest: slots of the largest batch that the runner computed; 0 if none.
     """
 
     rows: int
+    control_rows: int
     padding_rows: int
     outcomes: list[Outcome]
     largest: int
+
+
+#: Of each slot, whether its next step is guided and whether ControlNets work on it.
+_Rows = list[tuple[bool, bool]]
 
 
 class StepCache:
     """Remembers the constant inputs of each lane's last batch, for as long as its slots stay."""
 
     def __init__(self) -> None:
-        self._by_lane: dict[tuple[int, int], tuple[tuple[Slot, ...], int, BatchConstants]] = {}
+        self._by_lane: dict[tuple[int, int], tuple[tuple[Slot, ...], _Rows, BatchConstants]] = {}
 
     def constants(self, slots: Sequence[Slot]) -> BatchConstants:
         """``batch_constants(slots)``, computed anew only when the slots or their rows have changed."""
         lane, members = slots[0].lane, tuple(slots)
-        # Guidance only ever ends, so equal members with as many rows have the same rows.
-        rows = sum(slot.num_rows for slot in members)
+        # Guidance ends, and the ControlNets' windows open and close, while the slots stay the same.
+        rows = [(slot.guided, slot.controlled) for slot in members]
         known = self._by_lane.get(lane)
         if known is not None and known[:2] == (members, rows):
             return known[2]
@@ -86,7 +92,8 @@ def advance(runner: StepRunner, slots: Sequence[Slot], cache: StepCache | None =
         taken = _in_halves(runner, slots, error)
     else:
         outcomes = _collect(slots, next_state)
-        taken = StepTaken(batch.num_rows, computed_rows - batch.num_rows, outcomes, len(slots))
+        padding_rows = computed_rows - batch.num_rows
+        taken = StepTaken(batch.num_rows, batch.num_control_rows, padding_rows, outcomes, len(slots))
     if cache and taken.outcomes:
         cache.forget(slots[0].lane)
     return taken
@@ -100,7 +107,8 @@ def checked_step(runner: StepRunner, batch: StepBatch) -> tuple[np.ndarray, int]
     """
     given = batch
     if isinstance(runner, FixedSizes):
-        given = pad_batch(batch, *runner.fixed_size(batch.num_slots, batch.num_rows))
+        sizes = runner.fixed_size(batch.num_slots, batch.num_rows, batch.num_control_rows)
+        given = pad_batch(batch, *sizes)
     next_state = runner.step(given)
     if next_state.shape != given.state.shape or next_state.dtype != np.float32:
         raise InternalError(f"next_state: got {describe(next_state)}, expected {describe(given.state)}")
@@ -109,11 +117,12 @@ def checked_step(runner: StepRunner, batch: StepBatch) -> tuple[np.ndarray, int]
 
 def _in_halves(runner: StepRunner, slots: Sequence[Slot], error: Exception) -> StepTaken:
     if len(slots) == 1:
-        return StepTaken(slots[0].num_rows, 0, [_failed(slots[0], error)], 0)
+        return StepTaken(slots[0].num_rows, 0, 0, [_failed(slots[0], error)], 0)
     middle = (len(slots) + 1) // 2
     first, second = advance(runner, slots[:middle]), advance(runner, slots[middle:])
     return StepTaken(
         first.rows + second.rows,
+        first.control_rows + second.control_rows,
         first.padding_rows + second.padding_rows,
         first.outcomes + second.outcomes,
         max(first.largest, second.largest),

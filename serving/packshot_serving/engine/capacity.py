@@ -21,6 +21,8 @@ from packshot_serving.engine.slot import Slot, build_batch
 
 logger = logging.getLogger(__name__)
 
+#: In a config: as measured.
+AUTO = "auto"
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MAX_SLOWDOWN = 4.0
 #: What doubling a batch has to bring in slots a second to be worth everybody's longer steps.
@@ -77,21 +79,24 @@ def measure_step_times(
     *,
     side: int | None = None,
     repeats: int = 3,
-    budget_s: float = 20.0,
+    budget_s: float = 1.5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> StepTimes:
     """Time guided steps of several sizes; the least of ``repeats`` after one to warm up.
 
-    A size that the runner cannot compute (too large for the memory, say) or that would go beyond
-    the budget ends the series.
+    The series ends with the first size that does not pay, that the runner cannot compute (too large
+    for the memory, say), or that would go beyond the budget. A machine so slow that a second size is
+    beyond it is one that a single slot keeps busy.
 
     Args:
         runner: of the family.
         family: what the runner's graphs were made from.
         batch_sizes: slots, ascending, from 1.
-        side: of the square canvas in pixels; None: the family's largest, up to 512.
-        repeats: timed steps of each size.
-        budget_s: seconds for everything, roughly. Size 1 is timed in any case.
+        side: of the square canvas in pixels; None: the family's largest, up to 512, or up to 256 on
+            a machine that has no time for larger ones.
+        repeats: timed steps of each size, fewer where the budget ends.
+        budget_s: seconds for everything. One step of size 1 is taken in any case; a larger size is
+            begun only if there is time for two steps that take twice as long as the last size's.
         clock: seconds, monotonic.
 
     Raises:
@@ -99,13 +104,16 @@ def measure_step_times(
         Exception: whatever the runner raises for a single slot: such a model cannot be served.
     """
     StepTimes(tuple(batch_sizes), (1.0,) * len(batch_sizes))  # refuses bad sizes before any work
-    slot = _synthetic_slot(runner, family, side)
-    began, seconds = clock(), []
+    deadline, seconds = clock() + budget_s, []
+    slot = _synthetic_slot(runner, family, side or _side(runner, family, budget_s, clock))
     for size in batch_sizes:
-        if seconds and clock() - began + (repeats + 1) * 2 * seconds[-1] > budget_s:
+        # One to warm up and one to count, each expected to take twice as long as the last size's.
+        if seconds and clock() + 2 * 2 * seconds[-1] > deadline:
+            break
+        if not _pays(batch_sizes[: len(seconds)], seconds, MIN_GAIN):
             break
         try:
-            seconds.append(_time_step(runner, [slot] * size, repeats, clock))
+            seconds.append(_time_step(runner, [slot] * size, repeats, clock, deadline))
         except Exception:
             if not seconds:
                 raise
@@ -131,7 +139,11 @@ def choose_capacity(
 
 
 def choose_policy(
-    times: StepTimes, max_slots: int | None = None, *, max_slowdown: float = MAX_SLOWDOWN
+    times: StepTimes,
+    max_slots: int | None = None,
+    max_batch: int | None = None,
+    *,
+    max_slowdown: float = MAX_SLOWDOWN,
 ) -> Policy:
     """The policy for a machine, as the simulator found it best.
 
@@ -139,9 +151,12 @@ def choose_policy(
         times: measured on it.
         max_slots: overrides the number of slots; by default six times those that step
             together, 4 to 64.
+        max_batch: overrides the number of those.
         max_slowdown: the latency to aim at, in units of the request's time alone.
     """
-    capacity = choose_capacity(times, max_slowdown=max_slowdown)
+    capacity = max_batch or choose_capacity(times, max_slowdown=max_slowdown)
+    if max_slots is not None:
+        capacity = min(capacity, max_slots)
     # Large batches help a backlog only where they are the faster ones.
     crowded = times.batch_sizes[-1] / times.seconds[-1] >= MIN_GAIN * capacity / times.at(capacity)
     policy = Policy(
@@ -152,32 +167,68 @@ def choose_policy(
         step_s=times.at(1),
         full_step_s=times.at(capacity),
     )
-    logger.info("%d slots pay on this machine: %s", capacity, policy)
+    logger.info("%d slots step together, %d are in work: %s", capacity, policy.max_slots, policy)
     return policy
 
 
+def read_count(name: str, text: str) -> int | None:
+    """A parameter of the config that is ``auto``, here None, or a positive number.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    if text == AUTO:
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise expected(name, repr(text), f"{AUTO!r} or a positive number")
+    return int(text)
+
+
 def _largest_that_pays(times: StepTimes, min_gain: float) -> int:
-    sizes, seconds = times.batch_sizes, times.seconds
-    for i in range(1, len(sizes)):
-        gain = (sizes[i] / seconds[i]) / (sizes[i - 1] / seconds[i - 1])
-        if gain < min_gain ** np.log2(sizes[i] / sizes[i - 1]):
-            return sizes[i - 1]
-    return sizes[-1]
+    for last in range(2, len(times.batch_sizes) + 1):
+        if not _pays(times.batch_sizes[:last], times.seconds[:last], min_gain):
+            return times.batch_sizes[last - 2]
+    return times.batch_sizes[-1]
 
 
-def _time_step(runner: StepRunner, slots: Sequence[Slot], repeats: int, clock: Callable[[], float]) -> float:
-    batch, taken = build_batch(slots), []
-    checked_step(runner, batch)  # the first one allocates and compiles
-    for _ in range(repeats):
+def _pays(sizes: Sequence[int], seconds: Sequence[float], min_gain: float) -> bool:
+    """Whether the last size brings enough over the one before it; a first one always does."""
+    if len(sizes) < 2:
+        return True
+    gain = (sizes[-1] / seconds[-1]) / (sizes[-2] / seconds[-2])
+    return gain >= min_gain ** np.log2(sizes[-1] / sizes[-2])
+
+
+def _time_step(
+    runner: StepRunner, slots: Sequence[Slot], repeats: int, clock: Callable[[], float], deadline: float
+) -> float:
+    def timed() -> float:
         began = clock()
         checked_step(runner, batch)
-        taken.append(clock() - began)
-    return min(taken)
+        return clock() - began
+
+    batch, taken = build_batch(slots), []
+    first = timed()  # allocates and compiles; counts only if there is no time for another
+    while len(taken) < repeats and clock() + min([first, *taken]) <= deadline:
+        taken.append(timed())
+    return min(taken, default=first)
 
 
-def _synthetic_slot(runner: StepRunner, family: Family, side: int | None) -> Slot:
+def _side(runner: StepRunner, family: Family, budget_s: float, clock: Callable[[], float]) -> int:
+    canvas = family.canvas
+    small, large = (
+        max(canvas.min_side, min(canvas.max_side, side)) // canvas.multiple * canvas.multiple
+        for side in (256, 512)
+    )
+    if small == large:
+        return large
+    small_s = _time_step(runner, [_synthetic_slot(runner, family, small)], 1, clock, clock() + budget_s / 8)
+    # Attention makes twice the side up to eight times as long, and several sizes have to be timed.
+    return large if 8 * 8 * small_s < budget_s else small
+
+
+def _synthetic_slot(runner: StepRunner, family: Family, side: int) -> Slot:
     canvas, dims = family.canvas, family.dims
-    side = side or max(canvas.min_side, min(canvas.max_side, 512)) // canvas.multiple * canvas.multiple
     latent = side // canvas.multiple
     request = DenoiseRequest(
         prompt_embeds=np.zeros((dims["T"], dims["D"]), np.float32),

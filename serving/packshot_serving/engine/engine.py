@@ -285,8 +285,8 @@ class Engine:
             refused, self._refused = self._refused, []
         for priority in refused:
             tell(lambda priority=priority: self._observer.ended("unavailable", 0.0, priority))
-        report = StepReport(lane, slots, taken.rows, taken.padding_rows, seconds, in_use, waiting)
-        tell(lambda: self._observer.stepped(report))
+        rows = taken.rows, taken.control_rows, taken.padding_rows
+        tell(lambda: self._observer.stepped(StepReport(lane, slots, *rows, seconds, in_use, waiting)))
 
 
 def _kind(result: object) -> OutcomeKind:

@@ -20,6 +20,7 @@ class StepReport:
         lane: latent height and width.
         slots: requests that took it.
         rows: UNet rows that they needed.
+        control_rows: of these, rows that the ControlNets worked on.
         padding_rows: rows on top of them, for a runner of fixed sizes.
         seconds: in the runner and around it, without the answers' callbacks.
         slots_in_use: requests that have a slot, of all lanes.
@@ -29,6 +30,7 @@ class StepReport:
     lane: tuple[int, int]
     slots: int
     rows: int
+    control_rows: int
     padding_rows: int
     seconds: float
     slots_in_use: int

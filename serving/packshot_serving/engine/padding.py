@@ -8,28 +8,36 @@ import numpy as np
 
 from packshot_serving.engine.runner import StepBatch
 
-_BY_ROW = ("encoder_hidden_states", "row_slot")
+_BY_ROW = ("encoder_hidden_states", "row_slot", "row_residual")
 
 
 @runtime_checkable
 class FixedSizes(Protocol):
-    """What a :class:`StepRunner` has in addition if it runs a few sizes only."""
+    """What a :class:`StepRunner` has in addition if it runs a few sizes only.
 
-    def fixed_size(self, num_slots: int, num_rows: int) -> tuple[int, int]:
-        """The slots and rows to pad a batch to; each at least what is given."""
+    Batches without ControlNet rows are common. A runner that cannot compute nothing (ONNX Runtime's
+    CPU kernels can; cuDNN and compiled engines may not) asks for at least one such row.
+    """
+
+    def fixed_size(self, num_slots: int, num_rows: int, num_control_rows: int) -> tuple[int, int, int]:
+        """The slots, rows and ControlNet rows to pad a batch to; each at least what is given."""
         ...
 
 
-def pad_batch(batch: StepBatch, num_slots: int, num_rows: int) -> StepBatch:
+def pad_batch(batch: StepBatch, num_slots: int, num_rows: int, num_control_rows: int) -> StepBatch:
     """The batch with its last slot and its first row repeated; nothing else in it changes.
 
-    A repeated slot reads the rows of the original, so it needs none of its own. The first slots
-    of the padded batch's result are the batch's.
+    A repeated slot reads the rows of the original, so it needs none of its own. The ControlNets'
+    additional rows are the first row's, too, and no row takes their residuals. The first slots of
+    the padded batch's result are the batch's.
     """
     slot = np.minimum(np.arange(num_slots), batch.num_slots - 1)
     row = np.concatenate([np.arange(batch.num_rows), np.zeros(num_rows - batch.num_rows, np.intp)])
     arrays = {
         name: getattr(batch, name)[row if name in _BY_ROW else slot]
         for name in StepBatch.__dataclass_fields__
+        if name != "control_row"
     }
+    arrays["control_row"] = np.zeros(num_control_rows, np.int64)
+    arrays["control_row"][: batch.num_control_rows] = batch.control_row
     return StepBatch(**arrays)

@@ -12,8 +12,8 @@ import numpy as np
 class StepBatch:
     """The inputs of the step graph, by their names in ``contract.GRAPHS["step"]``.
 
-    B counts slots, R rows (one or two for each slot), K ControlNets, m latents of a scheduler's
-    state. All float32 except the three int64 index vectors.
+    B counts slots, R rows (one or two for each slot), P rows that the ControlNets work on (none to
+    all), K ControlNets, m latents of a scheduler's state. All float32 except the int64 index vectors.
     """
 
     state: np.ndarray  # [B, m, C, h, w]
@@ -30,6 +30,8 @@ class StepBatch:
     row_slot: np.ndarray  # int64 [R]
     cond_row: np.ndarray  # int64 [B]
     uncond_row: np.ndarray  # int64 [B]
+    control_row: np.ndarray  # int64 [P]
+    row_residual: np.ndarray  # int64 [R]
 
     @property
     def num_slots(self) -> int:
@@ -40,6 +42,11 @@ class StepBatch:
     def num_rows(self) -> int:
         """R, the UNet's rows in this batch."""
         return len(self.row_slot)
+
+    @property
+    def num_control_rows(self) -> int:
+        """P, the ControlNets' rows in this batch."""
+        return len(self.control_row)
 
 
 class StepRunner(Protocol):

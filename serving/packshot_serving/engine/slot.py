@@ -60,6 +60,11 @@ class Slot:
         return self.step < self.guided_steps
 
     @property
+    def controlled(self) -> bool:
+        """Whether any ControlNet weighs anything in the slot's next step."""
+        return bool(self.controlnet_scales[self.step].any())
+
+    @property
     def num_rows(self) -> int:
         """UNet rows of the slot's next step."""
         return 2 if self.guided else 1
@@ -148,15 +153,24 @@ class BatchConstants:
     row_slot: np.ndarray
     cond_row: np.ndarray
     uncond_row: np.ndarray
+    control_row: np.ndarray
+    row_residual: np.ndarray
 
 
 def batch_constants(slots: Sequence[Slot]) -> BatchConstants:
-    """Rows and constant inputs: every slot's conditional row, then the guided slots' others."""
+    """Rows and constant inputs: every slot's conditional row, then the guided slots' others.
+
+    They hold for as long as every slot stays as guided and as controlled as it is now.
+    """
     count = len(slots)
     guided = [index for index, slot in enumerate(slots) if slot.guided]
     cond_row = np.arange(count, dtype=np.int64)
     uncond_row = cond_row.copy()
     uncond_row[guided] = np.arange(count, count + len(guided))
+    row_slot = np.concatenate([cond_row, np.array(guided, np.int64)])
+    control_row = np.flatnonzero(np.array([slot.controlled for slot in slots])[row_slot])
+    row_residual = np.zeros(len(row_slot), np.int64)
+    row_residual[control_row] = np.arange(1, len(control_row) + 1)
     return BatchConstants(
         guidance_scale=np.array([slot.guidance_scale for slot in slots], np.float32),
         mask_latents=np.stack([slot.mask_latents for slot in slots]),
@@ -165,9 +179,11 @@ def batch_constants(slots: Sequence[Slot]) -> BatchConstants:
         encoder_hidden_states=np.stack(
             [slot.prompt_embeds for slot in slots] + [slots[index].negative_prompt_embeds for index in guided]
         ),
-        row_slot=np.concatenate([cond_row, np.array(guided, np.int64)]),
+        row_slot=row_slot,
         cond_row=cond_row,
         uncond_row=uncond_row,
+        control_row=control_row,
+        row_residual=row_residual,
     )
 
 
@@ -194,4 +210,6 @@ def build_batch(slots: Sequence[Slot], constants: BatchConstants | None = None) 
         row_slot=constants.row_slot,
         cond_row=constants.cond_row,
         uncond_row=constants.uncond_row,
+        control_row=constants.control_row,
+        row_residual=constants.row_residual,
     )

@@ -68,7 +68,7 @@ class FakeRunner:
         self.batches.append(batch)
         self.poison(batch)
         scaled = batch.state[:, 0] * batch.input_scale[:, None, None, None]
-        control = np.einsum("bk,bkghw->bhw", batch.controlnet_conditioning_scale, batch.control_embedding)
+        control = self._control_of_rows(batch)
         rows = np.stack(
             [
                 unet(
@@ -77,9 +77,11 @@ class FakeRunner:
                     text,
                     batch.mask_latents[slot],
                     batch.masked_image_latents[slot],
-                    control[slot],
+                    control[row],
                 )
-                for slot, text in zip(batch.row_slot, batch.encoder_hidden_states, strict=True)
+                for row, (slot, text) in enumerate(
+                    zip(batch.row_slot, batch.encoder_hidden_states, strict=True)
+                )
             ]
         )
         conditional, unconditional = rows[batch.cond_row], rows[batch.uncond_row]
@@ -91,6 +93,13 @@ class FakeRunner:
         ).astype(np.float32)
         self.spoil(batch, next_state)
         return next_state
+
+    def _control_of_rows(self, batch: StepBatch) -> np.ndarray:
+        slot = batch.row_slot[batch.control_row]
+        scale, embedding = batch.controlnet_conditioning_scale[slot], batch.control_embedding[slot]
+        residuals = np.einsum("pk,pkghw->phw", scale, embedding)
+        none = np.zeros((1, *batch.state.shape[-2:]), np.float32)
+        return np.concatenate([none, residuals])[batch.row_residual]
 
 
 class GatedRunner(FakeRunner):

@@ -70,14 +70,14 @@ def test_the_engine_keeps_its_batches_small_after_one_was_too_large(family, gate
 
 def test_a_runner_of_fixed_sizes_gets_them_and_nobody_notices(runner, slots, family, make_request):
     class Fixed(type(runner)):
-        def fixed_size(self, num_slots, num_rows):
-            return (8, 16)
+        def fixed_size(self, num_slots, num_rows, num_control_rows):
+            return (8, 16, 12)
 
     fixed = Fixed()
     taken = advance(fixed, slots[:3])
     (batch,) = fixed.batches
-    assert (batch.num_slots, batch.num_rows) == (8, 16)
-    assert (taken.rows, taken.padding_rows) == (6, 10)
+    assert (batch.num_slots, batch.num_rows, batch.num_control_rows) == (8, 16, 12)
+    assert (taken.rows, taken.control_rows, taken.padding_rows) == (6, 6, 10)
     alone = [begin(runner, family, make_request(seed, num_inference_steps=4)) for seed in range(3)]
     advance(runner, alone)
     for padded, plain in zip(slots, alone, strict=False):
@@ -86,11 +86,21 @@ def test_a_runner_of_fixed_sizes_gets_them_and_nobody_notices(runner, slots, fam
 
 def test_padding_repeats_the_last_slot_and_adds_rows_that_nobody_reads(slots):
     batch = build_batch(slots[:2])
-    padded = pad_batch(batch, 4, 8)
+    padded = pad_batch(batch, 4, 8, 6)
     np.testing.assert_array_equal(padded.state, batch.state[[0, 1, 1, 1]])
     assert padded.cond_row.tolist() == [0, 1, 1, 1]
     assert padded.uncond_row.tolist() == [2, 3, 3, 3]
     assert padded.row_slot.tolist() == [0, 1, 0, 1, 0, 0, 0, 0]
+    assert padded.control_row.tolist() == [0, 1, 2, 3, 0, 0]
+    assert padded.row_residual.tolist() == [1, 2, 3, 4, 1, 1, 1, 1], "no 5 or 6: nobody takes the added ones"
+
+
+def test_a_batch_without_control_rows_can_be_padded_to_one(slots):
+    for slot in slots:
+        slot.controlnet_scales[:] = 0
+    padded = pad_batch(build_batch(slots[:2]), 2, 4, 1)
+    assert padded.control_row.tolist() == [0]
+    assert padded.row_residual.tolist() == [0, 0, 0, 0]
 
 
 @dataclass
@@ -105,6 +115,15 @@ class Guidance:
 )
 def test_guidance_ends_where_a_controlnet_would(scale, end, expected):
     assert guided_steps(Guidance(scale, end), 10) == expected
+
+
+def test_a_window_that_opens_and_closes_is_noticed_while_the_slots_stay_the_same(runner, slots):
+    cache = StepCache()
+    slots[0].controlnet_scales[[0, 3]] = 0  # 4 steps: open in the second and third
+    slots[1].controlnet_scales[1] = 0
+    taken = [advance(runner, slots[:2], cache) for _ in range(4)]
+    assert [batch.control_row.tolist() for batch in runner.batches] == [[1, 3], [0, 2], [0, 1, 2, 3], [1, 3]]
+    assert [step.control_rows for step in taken] == [2, 2, 4, 2]
 
 
 def test_past_the_end_of_guidance_a_slot_has_one_row_of_the_prompt_alone(runner, slots):

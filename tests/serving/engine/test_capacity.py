@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from packshot.errors import InvalidArgument
-from packshot_serving.engine.capacity import StepTimes, choose_capacity, choose_policy, measure_step_times
+from packshot.family import Canvas
+from packshot_serving.engine.capacity import (
+    StepTimes,
+    choose_capacity,
+    choose_policy,
+    measure_step_times,
+    read_count,
+)
 
 
 class SlowRunner:
@@ -23,6 +31,7 @@ class SlowRunner:
 
     def step(self, batch):
         self.sizes.append(batch.num_slots)
+        self.side = 8 * batch.state.shape[-1]
         self.now += self._seconds(batch.num_slots)
         return batch.state
 
@@ -37,9 +46,41 @@ def test_steps_are_timed_at_each_size_after_a_warm_up(family, runner, caplog):
     assert "a step of 4 slots takes 0.0180 s" in caplog.text
 
 
+def test_on_an_h100_like_curve_the_measurement_finds_what_pays(family, runner):
+    gpu = SlowRunner(runner, lambda slots: 0.010 + 0.00378 * slots)
+    times = measure_step_times(gpu, family, clock=lambda: gpu.now)
+    assert gpu.now < 1.5
+    policy = choose_policy(times)
+    assert (policy.max_batch, policy.max_slots, policy.crowded_share) == (11, 64, 0.8)
+    assert policy.step_s == pytest.approx(0.01378)
+    assert policy.full_step_s == pytest.approx(0.010 + 0.00378 * 11)
+
+
+@pytest.mark.parametrize("slot_s", [0.002, 0.080, 0.5, 16.0])
+def test_where_a_batch_of_n_takes_n_times_as_long_one_slot_steps_at_a_time(family, runner, slot_s):
+    cpu = SlowRunner(runner, lambda slots: slot_s * slots)
+    policy = choose_policy(measure_step_times(cpu, family, clock=lambda: cpu.now))
+    assert (policy.max_batch, policy.max_slots, policy.crowded_share) == (1, 6, 0.0)
+    assert policy.step_s == policy.full_step_s == pytest.approx(slot_s)
+    assert cpu.sizes[-1] <= 2, "nothing is learnt from sizes beyond the first that does not pay"
+    assert cpu.now <= max(1.5, slot_s), "the stated bound"
+
+
+@pytest.mark.parametrize(("seconds_per_pixel", "side"), [(1e-7, 512), (1e-6, 256)])
+def test_only_a_machine_that_has_the_time_is_measured_with_large_pictures(
+    family, runner, seconds_per_pixel, side
+):
+    wide = replace(family, canvas=Canvas(multiple=8, min_side=16, max_side=1024))
+    slow = SlowRunner(runner, lambda slots: seconds_per_pixel * slow.side**2 * slots)
+    measure_step_times(slow, wide, clock=lambda: slow.now)
+    assert slow.side == side
+    assert slow.now < 1.5
+
+
 def test_the_budget_ends_the_series_but_a_single_slot_is_always_timed(family, runner):
     slow = SlowRunner(runner, lambda slots: 16.0 * slots)
     assert measure_step_times(slow, family, budget_s=1.0, clock=lambda: slow.now).batch_sizes == (1,)
+    assert slow.sizes == [1], "its first step is all the measurement there is"
 
 
 def test_a_size_that_does_not_fit_the_memory_ends_the_series(family, runner):
@@ -81,6 +122,18 @@ def test_slots_are_more_than_step_together_and_can_be_overridden():
     assert (cpu.max_slots, cpu.crowded_share) == (6, 0.0)
     assert (gpu.max_slots, gpu.crowded_share) == (64, 0.8)
     assert choose_policy(StepTimes.affine(0.0, 0.08), max_slots=2).max_slots == 2
+    few = choose_policy(StepTimes.affine(0.01, 0.00378), max_slots=4)
+    assert (few.max_slots, few.max_batch) == (4, 4)
+    many = choose_policy(StepTimes.affine(0.0, 0.08), max_batch=3)
+    assert (many.max_slots, many.max_batch, many.full_step_s) == (18, 3, pytest.approx(0.24))
+
+
+def test_a_config_says_auto_or_a_number():
+    assert read_count("max_slots", "auto") is None
+    assert read_count("max_slots", "12") == 12
+    for wrong in ("0", "-1", "many", "", "1.5"):
+        with pytest.raises(InvalidArgument, match=r"max_slots: got '.*', expected 'auto' or a positive"):
+            read_count("max_slots", wrong)
 
 
 def test_times_between_and_beyond_the_measured_lie_on_lines():

@@ -36,7 +36,7 @@ def test_a_batch_has_the_tensors_of_the_contract_in_its_order(new_slot):
     tensors = GRAPHS["step"].inputs
     assert [field.name for field in fields(StepBatch)] == [tensor.name for tensor in tensors]
     batch = build_batch([new_slot(0), new_slot(1, guidance_scale=1.0)])
-    bound = {"B": 2, "R": 3, "m": STATE_SIZE, "C": 4, "h": 4, "w": 3, "K": 2, "G": 3, "T": 5, "D": 6}
+    bound = {"B": 2, "R": 3, "P": 3, "m": STATE_SIZE, "C": 4, "h": 4, "w": 3, "K": 2, "G": 3, "T": 5, "D": 6}
     for tensor in tensors:
         array = getattr(batch, tensor.name)
         assert array.shape == tensor.bind(bound), tensor.name
@@ -57,6 +57,22 @@ def test_only_guided_slots_have_a_row_for_the_negative_prompt(new_slot):
     assert batch.uncond_row.tolist() == [0, 4, 2, 5]
     assert batch.num_rows == sum(slot.num_rows for slot in slots) == 6
     np.testing.assert_array_equal(batch.encoder_hidden_states[5], slots[3].negative_prompt_embeds)
+
+
+def test_only_slots_that_a_controlnet_weighs_on_have_control_rows(new_slot):
+    slots = [
+        new_slot(0, controlnet_conditioning_scale=0.0),
+        new_slot(1, guidance_scale=1.0),
+        new_slot(2, controlnet_conditioning_scale=(0.0, 0.1)),
+        new_slot(3, num_inference_steps=10, control_guidance_start=0.5),
+    ]
+    batch = build_batch(slots)
+    assert batch.row_slot.tolist() == [0, 1, 2, 3, 0, 2, 3]
+    assert batch.control_row.tolist() == [1, 2, 5], "of slot 1, and both of slot 2"
+    assert batch.row_residual.tolist() == [0, 1, 2, 0, 0, 3, 0]
+    slots[3].step = 5
+    assert build_batch(slots).control_row.tolist() == [1, 2, 3, 5, 6], "its window has opened"
+    assert build_batch(slots[:1]).num_control_rows == 0
 
 
 def test_every_slot_has_its_own_coefficients(new_slot):
