@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-import urllib.request
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from packshot.parameters import CATALOGUE, INTERACTIVE, Parameters
 from tests.integration.generations import arrays, make_generation
+from tests.integration.metrics import figures, until
 
+SLOTS = 4
 NUM_WAITING = 30
 NUM_STEPS = 8
 
@@ -23,7 +22,7 @@ def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue
     def call(name: str, num_inference_steps: int, priority: int) -> None:
         request = arrays(make_generation(Parameters(num_inference_steps), 192, 192))
         request["priority"] = np.array([priority], np.int32)
-        tiny.triton.infer("generate", request, priority=priority)
+        tiny.triton.infer("generate", request)
         ended.append(name)
 
     with ThreadPoolExecutor(60) as pool:
@@ -32,32 +31,16 @@ def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue
         def send(name: str, num_inference_steps: int, priority: int) -> None:
             calls.append(pool.submit(call, name, num_inference_steps, priority))
 
-        while not queue_depth(tiny):
-            send("filler", min(110 + 30 * len(calls), 200), CATALOGUE)
-            time.sleep(0.3)
+        for index in range(SLOTS):
+            send("filler", 110 + 30 * index, CATALOGUE)
+        until(lambda: figures(tiny)["packshot_denoiser_slots_in_use"] == SLOTS)
         for _ in range(NUM_WAITING):
             send("waiting", NUM_STEPS, CATALOGUE)
-        until(lambda: queue_depth(tiny) > NUM_WAITING)
+        until(lambda: figures(tiny)["packshot_denoiser_requests_waiting"] == NUM_WAITING)
         send("interactive", NUM_STEPS, INTERACTIVE)
-        until(lambda: queue_depth(tiny) > NUM_WAITING + 1)
+        until(lambda: figures(tiny)["packshot_denoiser_requests_waiting"] == NUM_WAITING + 1)
         assert not ended, "a slot was free before everybody waited"
         for each in calls:
             each.result()
     assert ended[:2] == ["filler", "interactive"]
     assert ended.count("waiting") == NUM_WAITING
-
-
-def queue_depth(tiny) -> int:
-    """Requests that wait for the denoiser in Triton's queue."""
-    with urllib.request.urlopen(f"http://{tiny.server.metrics_address}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    name = 'nv_inference_pending_request_count{model="denoiser"'
-    return sum(int(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return once the server has come to a state."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)

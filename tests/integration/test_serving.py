@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,6 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 from packshot.parameters import Parameters
 from tests.integration.generations import arrays, make_generation, text
+from tests.integration.metrics import figures, until
 
 SIZES = [(64, 64), (96, 64), (72, 104)]
 
@@ -162,19 +161,12 @@ def test_more_callers_than_the_queue_holds(tiny):
 
 
 def test_the_denoisers_figures_are_on_tritons_metrics_endpoint(tiny):
-    def figures() -> dict[str, float]:
-        with urllib.request.urlopen(f"http://{tiny.server.metrics_address}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if line.startswith("packshot_denoiser_"))
-        return {name: float(value) for name, value in pairs}
-
-    before = figures()
+    before = figures(tiny)
     half = Parameters(6, control_guidance_end=0.5)
     tiny.triton.infer("generate", arrays(make_generation(half)))
-    deadline = time.monotonic() + 10
-    while (after := figures()) == before or after["packshot_denoiser_slots_in_use"]:
-        assert time.monotonic() < deadline, "the figures did not arrive"
-        time.sleep(0.05)
+    done = 'packshot_denoiser_requests_total{outcome="done"}'
+    until(lambda: figures(tiny)[done] > before[done])
+    after = figures(tiny)
     grown = {name: after[name] - before.get(name, 0) for name in after}
     assert grown["packshot_denoiser_steps_total"] == 6
     assert grown["packshot_denoiser_rows_total"] == 12

@@ -16,21 +16,22 @@ from packshot_serving.engine.observer import OutcomeKind
 FLUSH_INTERVAL_S = 1.0
 
 _COUNTERS = {
-    "packshot_denoiser_steps_total": "Denoising steps taken",
-    "packshot_denoiser_step_seconds_total": "Time in denoising steps",
-    "packshot_denoiser_slot_steps_total": "Requests in each step, summed over the steps",
-    "packshot_denoiser_rows_total": "UNet rows computed for requests",
-    "packshot_denoiser_control_rows_total": "Rows that the ControlNets worked on",
-    "packshot_denoiser_padding_rows_total": "UNet rows computed for nobody",
-    "packshot_denoiser_admissions_total": "Requests that took their first step",
-    "packshot_denoiser_admission_wait_seconds_total": "Time between arrival and first step",
+    "steps_total": "Denoising steps taken",
+    "step_seconds_total": "Time in denoising steps",
+    "slot_steps_total": "Requests in each step, summed over the steps",
+    "rows_total": "UNet rows computed for requests",
+    "control_rows_total": "Rows that the ControlNets worked on",
+    "padding_rows_total": "UNet rows computed for nobody",
+    "admissions_total": "Requests that took their first step",
+    "admission_wait_seconds_total": "Time between arrival and first step",
 }
-_REQUESTS = "packshot_denoiser_requests_total"
-_SLOTS = "packshot_denoiser_slots_in_use"
-#: Not "step_seconds", which is the name that OpenMetrics gives the counter above without its suffix.
-_MEASURED = "packshot_denoiser_measured_step_seconds"
-_MAX_SLOTS = "packshot_denoiser_max_slots"
-_MAX_BATCH = "packshot_denoiser_max_batch"
+_GAUGES = {"slots_in_use": "Requests that have a slot", "requests_waiting": "Requests that wait for one"}
+_CAPACITY = {
+    "max_slots": "Requests in work at the same time, at most",
+    "max_batch": "Requests that step together; in a crowd more may",
+    # Not "step_seconds", which is the name that OpenMetrics gives the counter above without its suffix.
+    "measured_step_seconds": "Time of a step of so many slots, measured at load",
+}
 
 
 class MetricsObserver(Observer):
@@ -42,18 +43,18 @@ class MetricsObserver(Observer):
     """
 
     def __init__(self, times: StepTimes, policy: Policy) -> None:
-        kinds = pb_utils.MetricFamily
-        # Triton drops a family that nobody holds.
-        self._families: list[Any] = []
-        self._counters = {
-            name: self._family(name, text, kinds.COUNTER).Metric(labels={})
-            for name, text in _COUNTERS.items()
-        }
-        requests = self._family(_REQUESTS, "Requests answered, by outcome", kinds.COUNTER)
+        self._held: list[Any] = []  # Triton drops a family or a metric that nobody holds
+        counter, gauge = pb_utils.MetricFamily.COUNTER, pb_utils.MetricFamily.GAUGE
+        self._counters = {name: self._family(name, text, counter)() for name, text in _COUNTERS.items()}
+        self._gauges = {name: self._family(name, text, gauge)() for name, text in _GAUGES.items()}
+        requests = self._family("requests_total", "Requests answered, by outcome", counter)
         for outcome in ("done", "failed", "cancelled", "unavailable"):
-            self._counters[outcome] = requests.Metric(labels={"outcome": outcome})
-        self._slots = self._family(_SLOTS, "Slots in use", kinds.GAUGE).Metric(labels={})
-        self._show_capacity(times, policy)
+            self._counters[outcome] = requests(outcome=outcome)
+        capacity = {name: self._family(name, text, gauge) for name, text in _CAPACITY.items()}
+        capacity["max_slots"]().set(policy.max_slots)
+        capacity["max_batch"]().set(policy.max_batch or policy.max_slots)
+        for size, seconds in zip(times.batch_sizes, times.seconds, strict=True):
+            capacity["measured_step_seconds"](slots=str(size)).set(seconds)
         self._pending: defaultdict[str, float] = defaultdict(float)
         self._flushed_at = 0.0
 
@@ -63,42 +64,34 @@ class MetricsObserver(Observer):
         step |= {"rows": report.rows, "control_rows": report.control_rows}
         step |= {"padding_rows": report.padding_rows}
         for name, amount in step.items():
-            self._pending[f"packshot_denoiser_{name}_total"] += amount
-        if report.slots_in_use == 0 or time.monotonic() - self._flushed_at > FLUSH_INTERVAL_S:
-            self._flush()
-            self._slots.set(report.slots_in_use)
+            self._pending[f"{name}_total"] += amount
 
     def started(self, wait_s: float, priority: int) -> None:
         """Count an admission."""
-        self._pending["packshot_denoiser_admissions_total"] += 1
-        self._pending["packshot_denoiser_admission_wait_seconds_total"] += wait_s
+        self._pending["admissions_total"] += 1
+        self._pending["admission_wait_seconds_total"] += wait_s
 
     def ended(self, outcome: OutcomeKind, seconds: float, priority: int) -> None:
         """Count an answer."""
         self._pending[outcome] += 1
-        self._flush()
 
-    def _show_capacity(self, times: StepTimes, policy: Policy) -> None:
-        gauge = pb_utils.MetricFamily.GAUGE
-        measured = self._family(_MEASURED, "Time of a step of so many slots, measured at load", gauge)
-        max_slots = self._family(_MAX_SLOTS, "Requests in work at the same time, at most", gauge)
-        max_batch = self._family(_MAX_BATCH, "Requests that step together; in a crowd more may", gauge)
-        # Triton drops a metric that nobody holds, too.
-        self._capacity: dict[Any, float] = {
-            max_slots.Metric(labels={}): policy.max_slots,
-            max_batch.Metric(labels={}): policy.max_batch or policy.max_slots,
-        }
-        for size, seconds in zip(times.batch_sizes, times.seconds, strict=True):
-            self._capacity[measured.Metric(labels={"slots": str(size)})] = seconds
-        for metric, value in self._capacity.items():
-            metric.set(value)
-
-    def _family(self, name: str, description: str, kind: Any) -> Any:
-        self._families.append(pb_utils.MetricFamily(name=name, description=description, kind=kind))
-        return self._families[-1]
-
-    def _flush(self) -> None:
+    def stands(self, slots_in_use: int, waiting: int) -> None:
+        """Hand everything over, if it is time."""
+        if slots_in_use and time.monotonic() - self._flushed_at < FLUSH_INTERVAL_S:
+            return
         self._flushed_at = time.monotonic()
         for name, amount in self._pending.items():
             self._counters[name].increment(amount)
         self._pending.clear()
+        self._gauges["slots_in_use"].set(slots_in_use)
+        self._gauges["requests_waiting"].set(waiting)
+
+    def _family(self, name: str, description: str, kind: Any) -> Any:
+        """A function that makes metrics of this family, from their labels."""
+        family = pb_utils.MetricFamily(name=f"packshot_denoiser_{name}", description=description, kind=kind)
+
+        def metric(**labels: str) -> Any:
+            self._held += [family, family.Metric(labels=labels)]
+            return self._held[-1]
+
+        return metric

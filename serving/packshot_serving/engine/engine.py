@@ -200,9 +200,11 @@ class Engine:
         if begun:
             started = self._clock()
             taken, count = advance(self._runner, list(begun), cache), len(begun)
-            seconds = self._clock() - started
+            rows = taken.rows, taken.control_rows, taken.padding_rows
+            report = StepReport(jobs[0].lane, count, *rows, self._clock() - started)
+            tell(lambda: self._observer.stepped(report))
             self._settle(begun, taken)
-            self._tell_step(jobs[0].lane, count, taken, seconds)
+        self._tell_standing()
         return True
 
     def _wait_for_work(self) -> bool:
@@ -279,14 +281,13 @@ class Engine:
             except BaseException:  # whatever a caller's code raises, the next request gets its answer
                 logger.exception("request %r: its answer could not be delivered", job.request.request_id)
 
-    def _tell_step(self, lane: tuple[int, int], slots: int, taken: StepTaken, seconds: float) -> None:
+    def _tell_standing(self) -> None:
         with self._changed:
             in_use, waiting = self._planner.num_seated, len(self._planner.waiting)
             refused, self._refused = self._refused, []
         for priority in refused:
             tell(lambda priority=priority: self._observer.ended("unavailable", 0.0, priority))
-        rows = taken.rows, taken.control_rows, taken.padding_rows
-        tell(lambda: self._observer.stepped(StepReport(lane, slots, *rows, seconds, in_use, waiting)))
+        tell(lambda: self._observer.stands(in_use, waiting))
 
 
 def _kind(result: object) -> OutcomeKind:

@@ -14,7 +14,7 @@ OutcomeKind = Literal["done", "failed", "cancelled", "unavailable"]
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step was, and how the engine stood at its end.
+    """What one step was.
 
     Attributes:
         lane: latent height and width.
@@ -23,8 +23,6 @@ class StepReport:
         control_rows: of these, rows that the ControlNets worked on.
         padding_rows: rows on top of them, for a runner of fixed sizes.
         seconds: in the runner and around it, without the answers' callbacks.
-        slots_in_use: requests that have a slot, of all lanes.
-        waiting: requests that wait for one inside the engine.
     """
 
     lane: tuple[int, int]
@@ -33,8 +31,6 @@ class StepReport:
     control_rows: int
     padding_rows: int
     seconds: float
-    slots_in_use: int
-    waiting: int
 
 
 class Observer:
@@ -48,6 +44,9 @@ class Observer:
 
     def started(self, wait_s: float, priority: int) -> None:
         """A request takes its first step, ``wait_s`` after it was submitted."""
+
+    def stands(self, slots_in_use: int, waiting: int) -> None:
+        """Requests that have a slot and that wait for one, at the end of every turn."""
 
     def ended(self, outcome: OutcomeKind, seconds: float, priority: int) -> None:
         """A request was answered, ``seconds`` after it was submitted."""

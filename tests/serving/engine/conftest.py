@@ -171,12 +171,16 @@ class Watcher(Observer):
         self.steps: list[StepReport] = []
         self.waits: list[tuple[float, int]] = []
         self.endings: list[tuple[str, float, int]] = []
+        self.standings: list[tuple[int, int]] = []
 
     def stepped(self, report: StepReport) -> None:
         self.steps.append(report)
 
     def started(self, wait_s: float, priority: int) -> None:
         self.waits.append((wait_s, priority))
+
+    def stands(self, slots_in_use: int, waiting: int) -> None:
+        self.standings.append((slots_in_use, waiting))
 
     def ended(self, outcome: str, seconds: float, priority: int) -> None:
         self.endings.append((outcome, seconds, priority))

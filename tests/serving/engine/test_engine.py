@@ -296,8 +296,7 @@ def test_the_observer_hears_of_every_step_start_and_end(family, runner, make_req
         answer.latents()
     seen = [(step.lane, step.rows, step.padding_rows, step.slots, step.seconds) for step in watcher.steps]
     assert seen == [((4, 3), 2, 0, 1, 1.0)] * 2
-    assert [step.slots_in_use for step in watcher.steps] == [1, 0]
-    assert [step.waiting for step in watcher.steps] == [0, 0]
+    assert watcher.standings == [(1, 0), (0, 0)]
     ((wait_s, priority),) = watcher.waits
     ((outcome, seconds, ended_priority),) = watcher.endings
     assert (outcome, priority, ended_priority) == ("done", 2, 2)
