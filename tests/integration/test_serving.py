@@ -1,8 +1,7 @@
-"""How the server treats callers: together, wrong ones, and too many."""
+"""What the server makes of right and wrong requests."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,32 +11,6 @@ from tritonclient.utils import InferenceServerException
 from packshot.parameters import Parameters
 from tests.integration.generations import arrays, make_generation, text
 from tests.integration.metrics import figures, until
-
-SIZES = [(64, 64), (96, 64), (72, 104)]
-
-
-def test_ten_different_requests_at_once_are_each_as_if_alone(tiny):
-    """Steps, seeds, sizes, schedulers and guidance differ; the neighbours must not show."""
-    requests = [
-        arrays(
-            make_generation(
-                Parameters(
-                    num_inference_steps=3 + 2 * i,
-                    guidance_scale=(1.0, 4.0, 7.5)[i % 3],
-                    scheduler=("dpmpp_2m", "ddim", "euler")[i % 3],
-                ),
-                *SIZES[i % len(SIZES)],
-                seed=i,
-            )
-        )
-        for i in range(10)
-    ]
-    alone = [tiny.triton.infer("generate", request)["generated_image"] for request in requests]
-    with ThreadPoolExecutor(len(requests)) as pool:
-        together = list(pool.map(lambda request: tiny.triton.infer("generate", request), requests))
-    for one, crowd in zip(alone, together, strict=True):
-        assert np.abs(one.astype(int) - crowd["generated_image"]).max() <= 1
-    assert len({picture.tobytes() for picture in alone}) == len(alone)
 
 
 def test_what_is_left_out_has_its_default(tiny):
@@ -138,26 +111,6 @@ def test_the_denoiser_refuses_what_its_own_callers_get_wrong(tiny):
     with pytest.raises(InferenceServerException, match="mask_latents: got") as refused:
         tiny.triton.infer("denoiser", request)
     assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
-
-
-def test_more_callers_than_the_queue_holds(tiny):
-    """Every caller gets the right picture, or UNAVAILABLE; nobody is lost."""
-    request = arrays(make_generation(Parameters(4)))
-    alone = tiny.triton.infer("generate", request)["generated_image"]
-
-    def call(_: int) -> np.ndarray | str | None:
-        try:
-            return tiny.triton.infer("generate", request)["generated_image"]
-        except InferenceServerException as error:
-            return error.status()
-
-    with ThreadPoolExecutor(100) as pool:
-        answers = list(pool.map(call, range(150)))
-    pictures = [answer for answer in answers if isinstance(answer, np.ndarray)]
-    assert {answer for answer in answers if isinstance(answer, str)} <= {"StatusCode.UNAVAILABLE"}
-    assert len(pictures) >= 64
-    for picture in pictures:
-        assert np.abs(picture.astype(int) - alone).max() <= 1
 
 
 def test_the_denoisers_figures_are_on_tritons_metrics_endpoint(tiny):
