@@ -52,12 +52,13 @@ class Comparison:
 
 
 def compare(
-    runner: OnnxStepRunner, family: Family, side: int, slots: int, controlled: int, pairs: int
+    runner: OnnxStepRunner, family: Family, side: int, count: int, controlled: int, pairs: int
 ) -> Comparison:
     """Time ``pairs`` steps each way after one to warm up."""
-    prepare = Preparation(runner, family)
-    requests = [_request(family, side, seed, 0.5 if seed < controlled else 0.0) for seed in range(slots)]
-    after = build_batch([prepare(request, lambda result: None) for request in requests])
+    preparation = Preparation(runner, family)
+    requests = [_request(family, side, seed, 0.5 if seed < controlled else 0.0) for seed in range(count)]
+    slots = [preparation.begin(request, preparation.check(request)) for request in requests]
+    after = build_batch(slots)
     everywhere = {"control_row": np.arange(after.num_rows), "row_residual": np.arange(1, after.num_rows + 1)}
     before = replace(after, **everywhere)
     expected, found = runner.step(before), runner.step(after)
@@ -66,7 +67,7 @@ def compare(
     ratio = round(float(np.median(samples[:, 1] / samples[:, 0])), 3)
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())
     pairs_ms = tuple((b, a) for b, a in samples.round(2).tolist())
-    return Comparison(slots, controlled, side, before_ms, after_ms, ratio, difference, pairs_ms)
+    return Comparison(count, controlled, side, before_ms, after_ms, ratio, difference, pairs_ms)
 
 
 def _time(runner: OnnxStepRunner, batch: StepBatch) -> float:
