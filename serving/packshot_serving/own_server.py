@@ -14,6 +14,16 @@ def grpc_address() -> str:
     return os.environ.get(GRPC_ADDRESS, "localhost:8001")
 
 
+def give_up() -> None:
+    """End this process, if the server has a supervisor: that then ends the server, which is not ready.
+
+    Without one, tritonserver would let the model's callers wait for ever; so the process stays, to
+    refuse them.
+    """
+    if GRPC_ADDRESS in os.environ:
+        os._exit(os.EX_SOFTWARE)
+
+
 def ticket_prefix(server_pid: int) -> Path:
     """What the paths of a tritonserver's tickets begin with.
 

@@ -23,6 +23,19 @@ from tests.integration.generations import arrays, make_generation
 from tests.integration.processes import descendants, gone
 from tests.integration.triton import Triton
 
+DYING_DENOISER = """
+from packshot_serving.adapters import denoiser
+from packshot_serving.engine import OnnxStepRunner
+
+def die(self, batch):
+    raise SystemExit("a library calls exit()")
+
+class TritonPythonModel(denoiser.TritonPythonModel):
+    def initialize(self, args):
+        super().initialize(args)
+        OnnxStepRunner.step = die
+"""
+
 
 @pytest.fixture
 def repository():
@@ -114,6 +127,17 @@ def test_a_model_whose_process_died_releases_its_callers(repository):
             triton.infer("generate", request)
         assert "the process of a Python model died" in server.failure(server.wait())
         assert time.monotonic() - began < 20
+    server.remove_log()
+
+
+def test_a_dead_engine_makes_the_server_not_ready(repository, tmp_path):
+    """Its caller is answered; then the supervisor ends the server, so that nobody sends it more."""
+    copy = shutil.copytree(repository, tmp_path / "repository")
+    (copy / "denoiser" / "1" / "model.py").write_text(DYING_DENOISER)
+    with TritonServer(copy) as server:
+        with pytest.raises(InferenceServerException, match="the denoising engine has died"):
+            Triton(server.grpc_address).infer("generate", arrays(make_generation(Parameters(3))))
+        assert "the process of a Python model died" in server.failure(server.wait())
     server.remove_log()
 
 

@@ -17,7 +17,7 @@ from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
 from packshot_serving.engine.capacity import choose_policy, measure_step_times, read_count
 from packshot_serving.engine.job import OnDone
-from packshot_serving.own_server import ticket_prefix
+from packshot_serving.own_server import give_up, ticket_prefix
 from packshot_serving.requests import read_parameters, read_priority, read_seed
 from packshot_serving.shared_ticket import SharedTicket
 
@@ -46,7 +46,8 @@ class TritonPythonModel(Adapter):
         )
         chosen = choose_policy(times, max_slots, max_batch)
         policy = replace(chosen, max_queue_size=int(self.parameters["max_queue_size"]))
-        self.engine = Engine(runner, self.family, policy=policy, observer=MetricsObserver(times, policy))
+        observer = MetricsObserver(times, policy)
+        self.engine = Engine(runner, self.family, policy=policy, observer=observer, on_death=give_up)
 
     def execute(self, requests: list[Any]) -> None:
         """Admit each request; its answer is sent from the engine's thread."""

@@ -46,6 +46,7 @@ class Engine:
         max_slots: requests that are in work at the same time, of all sizes together.
         policy: how they are scheduled; ``max_slots`` is then its own.
         observer: is told what happens.
+        on_death: called by the engine's thread, should it die, when everybody has been answered.
         clock: seconds, monotonic.
 
     Raises:
@@ -60,11 +61,13 @@ class Engine:
         *,
         policy: Policy | None = None,
         observer: Observer | None = None,
+        on_death: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = policy or Policy(max_slots)
         self._runner = runner
         self._observer = observer or Observer()
+        self._on_death = on_death
         self._clock = clock
         self._preparation = Preparation(runner, family)
         # One lock for all that follows; the engine's thread waits on it.
@@ -188,6 +191,7 @@ class Engine:
                 self._failure = error
                 self._changed.notify_all()
             self._abandon(InternalError("the denoising engine has died; the server's log says why"))
+            self._on_death()
 
     def _take_turn(self, cache: StepCache) -> bool:
         """Wait for work and step one lane; False once closed. Its locals hold no request afterwards."""

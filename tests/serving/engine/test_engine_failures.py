@@ -197,8 +197,12 @@ def test_a_callback_may_close_the_engine(family, runner, make_request):
 def test_a_dead_thread_answers_everybody_and_refuses_the_next(
     family, gated, make_request, new_answer, caplog
 ):
-    answers = [new_answer(), new_answer()]
-    with caplog.at_level(logging.CRITICAL), Engine(gated, family) as engine:
+    answers, deaths = [new_answer(), new_answer()], []
+
+    def on_death():
+        deaths.append([answer.arrived for answer in answers])
+
+    with caplog.at_level(logging.CRITICAL), Engine(gated, family, on_death=on_death) as engine:
         engine.submit(make_request(0), answers[0])
         gated.await_step()
         engine.submit(make_request(1), answers[1])
@@ -215,6 +219,7 @@ def test_a_dead_thread_answers_everybody_and_refuses_the_next(
         assert engine.slots_in_use == 0
         with pytest.raises(Unavailable, match="has died"):
             engine.submit(make_request(2), new_answer())
+    assert deaths == [[True, True]], "once, when everybody had been answered"
     assert "the denoising engine has died" in caplog.text
     assert "something calls exit()" in caplog.text
 
