@@ -14,8 +14,11 @@ H100 = StepTimes.affine(base_s=0.010, slot_s=0.00378)
 #: Two CPU cores, where a batch of n takes n times as long.
 CPU = StepTimes.affine(base_s=0.002, slot_s=0.080)
 
-EQUAL = Traffic(steps=((25, 1.0),))
-MIXED = Traffic(steps=((10, 1.0), (25, 1.0), (50, 1.0)))
+#: So many arrivals that a queue at 95 % of its saturation is as long as it gets: with a fifth of them the
+#: ratios there differ by half from seed to seed.
+ARRIVALS = 20_000
+EQUAL = Traffic(steps=((25, 1.0),), count=ARRIVALS)
+MIXED = Traffic(steps=((10, 1.0), (25, 1.0), (50, 1.0)), count=ARRIVALS)
 
 #: First come, first served, and everybody steps: the plain sketch that a policy has to beat.
 PLAIN = Policy(max_slots=64, max_lanes=64)
@@ -44,7 +47,7 @@ class Scenario:
     step_times: StepTimes
     policies: dict[str, Policy] = field(default_factory=dict)
     baselines: tuple[WholeRequestBatching, ...] = BASELINES
-    seeds: tuple[int, ...] = tuple(range(3, 15))
+    seeds: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
 
 
 def _policies(step_times: StepTimes) -> dict[str, Policy]:
@@ -56,6 +59,6 @@ SCENARIOS = {
     for scenario in (
         Scenario("h100-equal", EQUAL, H100, _policies(H100)),
         Scenario("h100-mixed", MIXED, H100, _policies(H100)),
-        Scenario("cpu-mixed", replace(MIXED, count=1500), CPU, _policies(CPU)),
+        Scenario("cpu-mixed", replace(MIXED, count=4000), CPU, _policies(CPU)),
     )
 }
