@@ -24,6 +24,8 @@ ERRORS: dict[str, type[PackshotError]] = {
     "UNIMPLEMENTED": RepositoryError,
 }
 
+NO_SERVER = "no server answers there"
+
 #: What Triton puts before a model's own message: request id, ensemble, and "Failed to process …".
 _PREFIXES = (
     r"\[request id: [^\]]*\]\s*",
@@ -51,7 +53,7 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     if kind is Unavailable and re.search(r"parsing HTTP/2|http1", text, re.IGNORECASE):
         text = "something answers there, but not gRPC; a server's gRPC port is 8001 unless told otherwise"
     elif kind is Unavailable and re.search("failed to connect|connection refused", text, re.IGNORECASE):
-        text = "no server answers there"
+        text = NO_SERVER
     elif kind is Unavailable and re.search(
         "socket closed|connection reset|recvmsg|cancelling all calls", text, re.IGNORECASE
     ):

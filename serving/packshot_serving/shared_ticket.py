@@ -81,6 +81,11 @@ class SharedTicket(Ticket):
         """No other process can attach any more; safe to call twice."""
         self._path.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Let go of the shared memory and its file at once; what was last seen stays."""
+        self._words, self._latents = self._words.copy(), self._latents[:0].copy()
+        self._memory.close()
+
     @property
     def progress(self) -> Progress:
         """What the engine reported last."""
@@ -98,12 +103,14 @@ class SharedTicket(Ticket):
         self._words[_CANCELLED] = 1
 
     def report(self, progress: Progress) -> None:
-        """Publish it, in one word; called by the engine."""
+        """Publish it, in one word, and close after the last; called by the engine."""
         numbers = (STATES.index(progress.state), progress.queue_position, progress.step, progress.num_steps)
         word = 0
         for number in numbers:
             word = word << 16 | number
         self._words[_PROGRESS] = word
+        if progress.state == "ended":
+            self.close()
 
     def preview(self, step: int, latents: np.ndarray) -> None:
         """Publish a preview, over the last one; called by the engine."""

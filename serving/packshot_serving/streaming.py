@@ -98,6 +98,7 @@ class Streams:
             # For the engine, which may not have heard of it yet.
             stream.ticket.cancel()
             stream.ticket.remove()
+            stream.ticket.close()
             self._count -= 1
             call.cancel()
 

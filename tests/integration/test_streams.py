@@ -160,11 +160,12 @@ def grown(tiny, before: dict[str, float], outcome: str) -> float:
 
 
 def footprint(server: TritonServer) -> dict[str, int]:
-    """What a leak would add to: processes, the models' threads, tickets and shared memory."""
+    """What a leak would add to: processes, the models' threads and open files, tickets, shared memory."""
     processes = descendants(server.pid)
     models = [pid for pid in processes if b"model.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return {
         "processes": len(processes),
         "threads": sum(len(os.listdir(f"/proc/{pid}/task")) for pid in models),
+        "files": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in models),
         "shared": len(list(Path("/dev/shm").iterdir())),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,22 @@ def test_a_removed_ticket_is_a_cancelled_request(prefix):
     assert not list(prefix.parent.iterdir())
     with pytest.raises(Cancelled, match="ticket is gone"):
         SharedTicket.attach(prefix, caller.number)
+
+
+def test_the_last_report_lets_go_of_the_file(prefix):
+    """At once, not when a collector comes by: a process has only so many open files."""
+    caller = SharedTicket.create(prefix, 1, SHAPE)
+    engine = SharedTicket.attach(prefix, caller.number)
+    before = len(os.listdir("/proc/self/fd"))
+    engine.report(Progress("ended", 0, 3, 3))
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    assert engine.progress == caller.progress == Progress("ended", 0, 3, 3)
+    caller.cancel()
+    caller.close()
+    caller.close()
+    assert len(os.listdir("/proc/self/fd")) == before - 2
+    assert caller.cancelled
+    assert caller.take_preview() is None
 
 
 @pytest.mark.parametrize("number", [0, 2**63 - 1, -1])

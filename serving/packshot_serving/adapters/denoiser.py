@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
+from packshot.errors import PackshotError
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
@@ -64,8 +65,17 @@ class TritonPythonModel(Adapter):
 
     def _submit(self, request: Any, respond: OnDone) -> None:
         arrays = self.read(request)
+        asked = self._denoise_request(request, arrays)
         ticket = SharedTicket.attach(self.tickets, arrays["ticket"].item()) if "ticket" in arrays else None
-        denoise_request = DenoiseRequest(
+        try:
+            self.engine.submit(asked, respond, ticket=ticket)
+        except PackshotError:
+            if ticket:
+                ticket.close()
+            raise
+
+    def _denoise_request(self, request: Any, arrays: Mapping[str, np.ndarray]) -> DenoiseRequest:
+        return DenoiseRequest(
             prompt_embeds=arrays["prompt_embeds"],
             negative_prompt_embeds=arrays["negative_prompt_embeds"],
             masked_image_latents=arrays["masked_image_latents"],
@@ -79,7 +89,6 @@ class TritonPythonModel(Adapter):
             priority=read_priority(arrays),
             timeout_s=request.timeout() / 1e6 or self.default_timeout_s,
         )
-        self.engine.submit(denoise_request, respond, ticket=ticket)
 
     def _respond_later(self, sender: Any, request_id: str, result: np.ndarray | Exception) -> None:
         def outputs() -> dict[str, np.ndarray]:

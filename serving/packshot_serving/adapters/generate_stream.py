@@ -8,9 +8,11 @@ priority.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,13 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 from packshot.errors import PackshotError
 from packshot.options import Options
+from packshot.statuses import NO_SERVER
 from packshot.transport import Transport
 from packshot_serving.adapters.tensors import Adapter, response
-from packshot_serving.own_server import grpc_address, ticket_prefix
+from packshot_serving.own_server import GRPC_ADDRESS, grpc_address, ticket_prefix
 from packshot_serving.streaming import Streams
+
+log = logging.getLogger("packshot")
 
 #: A caller's own time limit ends its stream, so these calls need none; nor do they try again for it.
 _OPTIONS = Options(timeout_s=86_400.0, max_retries=0)
@@ -46,7 +51,7 @@ class TritonPythonModel(Adapter):
         for request in requests:
             arrays = {name: array.copy() for name, array in self.read(request).items()}
             stream = self._answer(arrays, request.get_response_sender(), request.request_id())
-            asyncio.run_coroutine_threadsafe(stream, self.loop)
+            asyncio.run_coroutine_threadsafe(stream, self.loop).add_done_callback(_log_failure)
 
     def finalize(self) -> None:
         """Called by Triton at unload, when every stream has ended."""
@@ -63,8 +68,7 @@ class TritonPythonModel(Adapter):
 
         def outputs() -> Mapping[str, np.ndarray]:
             if isinstance(result, PackshotError):
-                # What its own gRPC service answered, without an address that its caller does not know.
-                raise type(result)(str(result).removeprefix(f"{self.transport.server}: "))
+                raise self._as_told(result)
             if isinstance(result, Exception):
                 raise result
             return result
@@ -73,6 +77,20 @@ class TritonPythonModel(Adapter):
             response(self.model, request_id, outputs),
             flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
         )
+
+    def _as_told(self, error: PackshotError) -> PackshotError:
+        """What the own gRPC service answered, without its address, which the caller does not know."""
+        text = str(error).removeprefix(f"{self.transport.server}: ")
+        if text == NO_SERVER:
+            text = (
+                f"its own gRPC service is not at {self.transport.server}; set {GRPC_ADDRESS} for the server"
+            )
+        return type(error)(text)
+
+
+def _log_failure(stream: Future[None]) -> None:
+    if error := stream.exception():
+        log.error("generate_stream: an answer could not be delivered", exc_info=error)
 
 
 class _Caller:

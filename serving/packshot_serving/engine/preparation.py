@@ -41,9 +41,13 @@ class Preparation:
         """The slot of a request at its first step.
 
         Raises:
-            InternalError: the control image's embedding failed.
+            InternalError: the control image's embedding failed, or there is no memory for the slot.
         """
-        return open_slot(request, self._family, schedule, self._embed(request))
+        embedding = self._embed(request)
+        try:
+            return open_slot(request, self._family, schedule, embedding)
+        except MemoryError as error:
+            raise InternalError("there is no memory for the request's latents") from error
 
     def _embed(self, request: DenoiseRequest) -> np.ndarray:
         try:
