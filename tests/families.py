@@ -23,7 +23,7 @@ LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "numpy"
 
 @functools.cache
 def exported(name: str) -> tuple[Path, Path]:
-    """A random family's checkpoints (``diffusion``, ``controlnet``, ``sam``) and its repository, fp32.
+    """A random family's checkpoints (``diffusion``, ``controlnet``…, ``sam``) and its repository, fp32.
 
     Callers must not change either; copy them first.
     """
@@ -43,6 +43,11 @@ def exported(name: str) -> tuple[Path, Path]:
     return directory / "checkpoints", repository
 
 
+def controlnets(checkpoints: Path) -> list[Path]:
+    """A family's ControlNets, in order."""
+    return sorted(checkpoints.glob("controlnet*"))
+
+
 def _make(name: str, directory: Path) -> None:
     from packshot_export.export import export_repository
     from packshot_export.families import make_family
@@ -54,7 +59,7 @@ def _make(name: str, directory: Path) -> None:
         make_family(name, checkpoints)
         export_repository(
             checkpoints / "diffusion",
-            [checkpoints / "controlnet"],
+            controlnets(checkpoints),
             checkpoints / "sam",
             fresh / "repository",
             name=name,

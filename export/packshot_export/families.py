@@ -41,6 +41,7 @@ class FamilySpec:
     vae_channels: tuple[int, ...] = (8, 8, 16, 16)
     conditioning_channels: tuple[int, ...] = (4, 8, 8, 16)
     controlnet_in_channels: int = 4
+    num_controlnets: int = 1
     sam_image_size: int = 128
     sam_hidden_size: int = 32
     sam_layers: int = 2
@@ -86,6 +87,7 @@ SPECS: dict[str, FamilySpec] = {
         pad_token="<|endoftext|>",
         text_act="quick_gelu",
         sam_output_channels=16,
+        num_controlnets=2,
         seed=1,
     ),
 }
@@ -94,7 +96,8 @@ SPECS: dict[str, FamilySpec] = {
 def make_family(name: str, directory: Path) -> None:
     """Write the checkpoints of a family: ``diffusion``, ``controlnet`` and ``sam`` in ``directory``.
 
-    The same name gives the same weights, with any number of threads.
+    Further ControlNets are ``controlnet-2`` and so on. The same name gives the same weights, with any
+    number of threads.
 
     Raises:
         InvalidArgument: there is no family of that name.
@@ -113,6 +116,7 @@ def write_checkpoints(spec: FamilySpec, directory: Path) -> None:
     from packshot_export.loading import quiet_libraries
     from packshot_export.random_tokenizer import make_tokenizer
 
+    controlnets = ["controlnet", *(f"controlnet-{number}" for number in range(2, spec.num_controlnets + 1))]
     diffusion = directory / "diffusion"
     diffusion.mkdir(parents=True, exist_ok=True)
     with quiet_libraries(), torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -123,7 +127,8 @@ def write_checkpoints(spec: FamilySpec, directory: Path) -> None:
         random_parts.make_text_encoder(spec, tokenizer).save_pretrained(diffusion / "text_encoder")
         random_parts.make_vae(spec).save_pretrained(diffusion / "vae")
         unet.save_pretrained(diffusion / "unet")
-        random_parts.make_controlnet(spec, unet).save_pretrained(directory / "controlnet")
+        for controlnet in controlnets:
+            random_parts.make_controlnet(spec, unet).save_pretrained(directory / controlnet)
         random_parts.make_sam(spec).save_pretrained(directory / "sam")
     (diffusion / "scheduler").mkdir(exist_ok=True)
     for path, config in (
@@ -132,7 +137,7 @@ def write_checkpoints(spec: FamilySpec, directory: Path) -> None:
         (directory / "sam" / "preprocessor_config.json", random_parts.sam_preprocessor(spec)),
     ):
         path.write_text(json.dumps(config, indent=2) + "\n")
-    for part in ("diffusion", "controlnet", "sam"):
+    for part in ("diffusion", *controlnets, "sam"):
         (directory / part / "README.md").write_text(_MODEL_CARD)
 
 

@@ -23,6 +23,7 @@ from packshot.errors import ServerStartError, expected
 from packshot.family import Manifest
 from packshot_serving.installation import find_installation
 from packshot_serving.own_server import GRPC_ADDRESS
+from packshot_serving.supervisor import WATCHED
 
 START_TIMEOUT_S = 300.0
 #: Triton's response cache: SAM embeddings of about 60 photos at 4 MiB, prompts beside them.
@@ -113,8 +114,7 @@ class TritonServer:
         try:
             self._process = self._spawn()
             self._wait_until_ready()
-            # From now on its supervisor ends it if a model's process dies.
-            self._process.send_signal(signal.SIGUSR1)
+            self._have_it_watched()
         except BaseException as error:
             # A server that never started has no log worth keeping; one that failed has.
             self._end_process(drain=False)
@@ -227,6 +227,12 @@ class TritonServer:
                         f"tritonserver was not ready after {self._start_timeout_s:.0f} s; log: {self.log}"
                     )
                 time.sleep(0.1)
+
+    def _have_it_watched(self) -> None:
+        """From now on its supervisor ends the server if a model's process dies."""
+        self._running.send_signal(signal.SIGUSR1)
+        while self._running.poll() is None and not (self._directory / WATCHED).exists():
+            time.sleep(0.01)
 
     def _end_process(self, drain: bool) -> None:
         process = self._process

@@ -8,7 +8,8 @@ the callers of that model wait for ever. This process stands between the launche
   and Triton answers what is running first.
 - SIGQUIT: the server is killed; nobody waits for its answers.
 - SIGUSR1: the server is ready. If one of the processes it has then goes while it runs on, it is
-  killed, so that its callers hear of it. (Before, some come and go.)
+  killed, so that its callers hear of it. (Before, some come and go.) The file ``WATCHED`` in the
+  runtime directory says that they have been counted.
 - The server gone, however: what is left of its process group is killed and reaped, and its shared
   memory is removed; if the launcher has gone too, so is its runtime directory.
 
@@ -37,6 +38,9 @@ STUB_GRACE_S = 5.0
 #: Exit status after a Python model's process died (EX_SOFTWARE of sysexits.h).
 STUB_DIED = 70
 
+#: Appears in the runtime directory when the server's processes are watched.
+WATCHED = "watched"
+
 _POLL_S = 0.2
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None).prctl
@@ -46,8 +50,7 @@ def main() -> int:
     """Run the command in ``sys.argv`` to its end."""
     shm_prefix, runtime, *command = sys.argv[1:]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    stop, launcher_gone, ready = threading.Event(), threading.Event(), threading.Event()
-    signal.signal(signal.SIGUSR1, lambda *_: ready.set())
+    stop, launcher_gone = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # A process group of its own: a Ctrl-C on the terminal reaches the launcher, which decides.
@@ -58,34 +61,39 @@ def main() -> int:
         preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
     )
     signal.signal(signal.SIGQUIT, lambda *_: server.kill())
+    watched: set[int] = set()
+
+    def watch(*_: object) -> None:
+        watched.update(living_children(server.pid))
+        Path(runtime, WATCHED).touch()
+
+    signal.signal(signal.SIGUSR1, watch)
     threading.Thread(target=_watch_launcher, args=(stop, launcher_gone), daemon=True).start()
     threading.Thread(target=_stop_when_asked, args=(server, stop), daemon=True).start()
     try:
-        return _wait(server, ready, stop)
+        return _wait(server, watched, stop)
     finally:
         _clear_up(server.pid, shm_prefix)
         if launcher_gone.is_set():
             shutil.rmtree(runtime, ignore_errors=True)
 
 
-def _wait(server: subprocess.Popen[bytes], ready: threading.Event, stop: threading.Event) -> int:
-    """The server's exit status, once it has ended or lost a process that it had when it was ready."""
-    had: set[int] | None = None
+def _wait(server: subprocess.Popen[bytes], watched: set[int], stop: threading.Event) -> int:
+    """The server's exit status, once it has ended or lost one of the processes that are watched."""
     lost_since: float | None = None
     # A blocked wait would keep the main thread from running its signal handlers in time.
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = server.wait(timeout=_POLL_S)
             return status if status >= 0 else 128 - status
-        if stop.is_set() or not ready.is_set():
+        if stop.is_set():
             continue
         living = living_children(server.pid)
-        had = living if had is None else had
-        if had <= living:
+        if watched <= living:
             continue
         lost_since = lost_since or time.monotonic()
         if time.monotonic() - lost_since > STUB_GRACE_S:
-            lost = ", ".join(map(str, sorted(had - living)))
+            lost = ", ".join(map(str, sorted(watched - living)))
             sys.stdout.write(
                 f"packshot: the process of a Python model died (pid {lost}); ending the server\n"
             )

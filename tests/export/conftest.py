@@ -9,6 +9,7 @@ import torch
 
 from packshot_export.families import FamilySpec, write_checkpoints
 from packshot_export.parts import Parts, open_parts
+from tests import families
 from tests.families import exported
 
 
@@ -31,7 +32,7 @@ def checkpoints() -> Path:
 
 def parts_of(checkpoints: Path, controlnets: tuple[Path, ...] = (), precision="fp32") -> Parts:
     """A directory's ``diffusion``, ``controlnet`` and ``sam``, opened."""
-    nets = controlnets or (checkpoints / "controlnet",)
+    nets = controlnets or families.controlnets(checkpoints)
     return open_parts(
         str(checkpoints / "diffusion"), [str(net) for net in nets], str(checkpoints / "sam"), precision
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from packshot.parameters import Parameters
+from packshot.parameters import PER_CONTROLNET, Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,9 @@ class Generation:
     parameters: Parameters = field(default_factory=Parameters)
 
 
-def make_generation(parameters: Parameters, width: int = 96, height: int = 64, seed: int = 0) -> Generation:
+def make_generation(
+    parameters: Parameters, width: int = 96, height: int = 64, seed: int = 0, num_controlnets: int = 1
+) -> Generation:
     """A canvas of random texture with a rectangular product and random edges."""
     random = np.random.default_rng(seed)
     mask = np.full((height, width), 255, np.uint8)
@@ -30,7 +32,9 @@ def make_generation(parameters: Parameters, width: int = 96, height: int = 64, s
     return Generation(
         image=random.integers(0, 256, (height, width, 3), np.uint8),
         mask_image=mask,
-        control_image=np.where(random.random((1, height, width)) < 0.1, 255, 0).astype(np.uint8),
+        control_image=np.where(random.random((num_controlnets, height, width)) < 0.1, 255, 0).astype(
+            np.uint8
+        ),
         latents=random.standard_normal((4, height // 8, width // 8)).astype(np.float32),
         parameters=parameters,
     )
@@ -41,13 +45,15 @@ def text(value: str) -> np.ndarray:
     return np.array([value.encode()], np.object_)
 
 
-def parameter_arrays(parameters: Parameters) -> dict[str, np.ndarray]:
+def parameter_arrays(generation: Generation) -> dict[str, np.ndarray]:
     """The parameters as served tensors."""
+    parameters, count = generation.parameters, len(generation.control_image)
     values = parameters.as_dict()
+    values |= {name: parameters.per_controlnet(name, count) for name in PER_CONTROLNET}
     return {
         "num_inference_steps": np.array([values.pop("num_inference_steps")], np.int32),
         "scheduler": text(values.pop("scheduler")),
-        **{name: np.array([value], np.float32) for name, value in values.items()},
+        **{name: np.array(value, np.float32).reshape(-1) for name, value in values.items()},
     }
 
 
@@ -60,5 +66,5 @@ def arrays(generation: Generation) -> dict[str, np.ndarray]:
         "mask_image": generation.mask_image,
         "control_image": generation.control_image,
         "latents": generation.latents,
-        **parameter_arrays(generation.parameters),
+        **parameter_arrays(generation),
     }

@@ -15,7 +15,9 @@ from diffusers.pipelines.controlnet import pipeline_controlnet_inpaint
 from diffusers.schedulers import scheduling_euler_ancestral_discrete
 from PIL import Image
 
+from packshot.parameters import PER_CONTROLNET
 from packshot_serving.engine.noise import step_noise
+from tests.families import controlnets
 from tests.integration.generations import Generation
 from tests.serving.engine.scheduler_runs import CLASSES
 
@@ -27,7 +29,7 @@ class Reference:
     """``StableDiffusionControlNetInpaintPipeline`` on a family's checkpoints."""
 
     def __init__(self, checkpoints: Path) -> None:
-        controlnet = ControlNetModel.from_pretrained(checkpoints / "controlnet")
+        controlnet = [ControlNetModel.from_pretrained(path) for path in controlnets(checkpoints)]
         self.pipeline: Any = StableDiffusionControlNetInpaintPipeline.from_pretrained(
             checkpoints / "diffusion", controlnet=controlnet, safety_checker=None
         )
@@ -42,6 +44,8 @@ class Reference:
         height, width = generation.mask_image.shape
         arguments = parameters.as_dict()
         del arguments["scheduler"], arguments["guidance_end"]
+        count = len(generation.control_image)
+        arguments |= {name: list(parameters.per_controlnet(name, count)) for name in PER_CONTROLNET}
         steps = iter(range(parameters.num_inference_steps))
 
         def noise(shape: torch.Size, **_: object) -> torch.Tensor:
@@ -58,7 +62,7 @@ class Reference:
                 negative_prompt=generation.negative_prompt,
                 image=Image.fromarray(generation.image),
                 mask_image=Image.fromarray(generation.mask_image),
-                control_image=Image.fromarray(generation.control_image[0]).convert("RGB"),
+                control_image=[Image.fromarray(edges).convert("RGB") for edges in generation.control_image],
                 height=height,
                 width=width,
                 output_type="latent",

@@ -71,7 +71,7 @@ def test_guidance_that_ends_early(served, reference, scheduler, guidance_end):
 
 
 def assert_equal(served, reference: Reference, parameters: Parameters) -> None:
-    generation = make_generation(parameters, width=96, height=64)
+    generation = make_generation(parameters, 96, 64, num_controlnets=served.family.dims["K"])
     latents, picture = reference.generate(generation)
     assert np.isfinite(latents).all()
     start = start_picture(served.triton, generation)
@@ -90,7 +90,7 @@ def test_odd_latent_sizes(served, reference):
     Small on purpose: at 264×200 these random networks amplify rounding until torch's own fp32 is 1.7e-3
     from its fp64 after seven guided steps.
     """
-    generation = make_generation(Parameters(7), width=104, height=72)
+    generation = make_generation(Parameters(7), 104, 72, num_controlnets=served.family.dims["K"])
     latents, picture = reference.generate(generation)
     served_latents = denoise(served.triton, generation, {})
     assert np.abs(served_latents - latents).max() <= LATENTS_TOLERANCE * np.abs(latents).max()
@@ -98,10 +98,23 @@ def test_odd_latent_sizes(served, reference):
     assert np.abs(served_picture.astype(int) - picture).max() <= PICTURE_TOLERANCE
 
 
-def test_the_reference_would_notice(reference):
+def test_each_controlnet_has_a_scale_a_window_and_an_image_of_its_own(served, reference):
+    count = served.family.dims["K"]
+    how = Parameters(
+        8,
+        controlnet_conditioning_scale=(0.7, 1.0)[:count],
+        control_guidance_start=(0.0, 0.4)[:count],
+        control_guidance_end=(0.6, 1.0)[:count],
+    )
+    assert_equal(served, reference, how)
+
+
+def test_the_reference_would_notice(served, reference):
     """What the parity tests vary does change the picture, so they cannot pass by its being ignored."""
     pictures = [
-        reference.generate(make_generation(parameters))[1].astype(int)
+        reference.generate(make_generation(parameters, num_controlnets=served.family.dims["K"]))[1].astype(
+            int
+        )
         for parameters in (
             Parameters(7),
             Parameters(7, guidance_scale=1.0),
@@ -147,6 +160,6 @@ def denoise(triton: Triton, generation: Generation, start: dict[str, np.ndarray]
             "control_image": generation.control_image,
             "latents": generation.latents,
             **start,
-            **parameter_arrays(generation.parameters),
+            **parameter_arrays(generation),
         },
     )["latents"]
