@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -117,6 +119,35 @@ def test_a_full_denoiser_refuses_at_once(tiny):
     refused = 80 - 64 - 4
     assert ended.count("served") == 80 - refused
     assert set(ended[:refused]) == {f"{UNAVAILABLE}: the denoiser's queue is full: 64 requests are waiting"}
+
+
+def test_who_may_wait_no_longer_is_let_go_through_the_ensemble(tiny):
+    """KServe's own request parameter, in microseconds; whoever has a slot by then is served."""
+    request = arrays(make_generation(Parameters(40), 192, 192))
+
+    def call(_: int) -> str:
+        try:
+            tiny.triton.infer("generate", request, timeout=300_000)
+        except InferenceServerException as error:
+            return f"{error.status()}: {error.message()}"
+        return "served"
+
+    with ThreadPoolExecutor(16) as pool:
+        ended = list(pool.map(call, range(16)))
+    late = f"{UNAVAILABLE}: in ensemble 'generate', the request got no slot within 0.3 s"
+    assert set(ended) == {"served", late}
+
+
+def test_the_config_can_say_how_long_to_wait(tmp_path):
+    checkpoints, repository = exported("tiny-sd2")
+    copy = shutil.copytree(repository, tmp_path / "repository")
+    config = copy / "denoiser" / "config.pbtxt"
+    config.write_text(re.sub(r'(default_timeout_microseconds"[^"]*")0"', r'\g<1>300000"', config.read_text()))
+    request = arrays(make_generation(Parameters(40), 192, 192))
+    with TritonServer(copy) as server, ThreadPoolExecutor(16) as pool:
+        served = Served("tiny-sd2", checkpoints, server)
+        ended = list(pool.map(lambda _: answer(served, "generate", request), range(16)))
+    assert {each for each in ended if isinstance(each, str)} == {UNAVAILABLE}
 
 
 def test_shorter_requests_do_not_wait_for_longer_ones(tiny):
