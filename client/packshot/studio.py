@@ -20,7 +20,7 @@ from packshot.gathering import gathered
 from packshot.generation import generate_arrays, image_seeds, prompts, settings, warn_truncated
 from packshot.masks import best_cutout
 from packshot.options import Options
-from packshot.parameters import INTERACTIVE, Parameters, check_priority, check_seed
+from packshot.parameters import INTERACTIVE, MAX_INFERENCE_STEPS, Parameters, check_priority, check_seed
 from packshot.paste import paste_back
 from packshot.photo import PhotoSource, load_photo
 from packshot.progress import OnStep, StepProgress
@@ -169,7 +169,7 @@ class AsyncStudio:
         seeds = image_seeds(seed, num_images)
         texts = prompts(prompt, negative_prompt)
         check_priority(priority)
-        interval = integer("preview_interval", preview_interval, 0)
+        interval = integer("preview_interval", preview_interval, 0, MAX_INFERENCE_STEPS)
         size = check_canvas(canvas)
         family = await self.family()
         began = time.perf_counter()
@@ -245,7 +245,7 @@ class AsyncStudio:
         texts = prompts(prompt, negative_prompt)
         check_seed(seed)
         check_priority(priority)
-        interval = integer("preview_interval", preview_interval, 0)
+        interval = integer("preview_interval", preview_interval, 0, MAX_INFERENCE_STEPS)
         count = (await self.family()).dims["K"]
         arrays = generate_arrays(image, mask_image, control_image, texts, parameters, priority, count)
         if latents is not None:
