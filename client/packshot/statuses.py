@@ -13,7 +13,7 @@ from packshot.errors import (
     Unavailable,
 )
 
-#: Status name → error. CANCELLED comes from a server that stops: our own cancellations never get here.
+#: Status name → error. CANCELLED comes from a server that stops, or whose stream has ended.
 ERRORS: dict[str, type[PackshotError]] = {
     "INVALID_ARGUMENT": InvalidArgument,
     "UNAVAILABLE": Unavailable,
@@ -25,6 +25,7 @@ ERRORS: dict[str, type[PackshotError]] = {
 }
 
 NO_SERVER = "no server answers there"
+SEE_LOG = "; the server's log says more"
 
 #: What Triton puts before a model's own message: request id, ensemble, and "Failed to process …".
 _PREFIXES = (
@@ -59,7 +60,7 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     ):
         text = "the server went away during the call"
     elif kind is InternalError:
-        text = f"{text or 'failed without a message'}; the server's log says more"
+        text = f"{text or 'failed without a message'}{SEE_LOG}"
     return kind(f"{server}: {text}")
 
 

@@ -37,6 +37,8 @@ _CHANNEL_ARGUMENTS = [
 _STATUS_CODES = {"triton_grpc_error": "true"}
 #: A name, an IPv4 address, or an IPv6 address in brackets; and a port.
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(?P<port>[0-9]{1,5})")
+#: No proxy of the environment's leads back to this machine.
+_LOOPBACK = re.compile(r"localhost:|127\.|\[::1\]")
 _NUMPY_NAMES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "text"}
 
 
@@ -94,12 +96,15 @@ class Transport:
         """
         infer_inputs(MODELS[model_name], arrays, (await self.family()).dims)
 
-    async def infer(self, model_name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    async def infer(
+        self, model_name: str, arrays: Mapping[str, np.ndarray], *, timeout_us: int = 0
+    ) -> dict[str, np.ndarray]:
         """Ask a model.
 
         Args:
             model_name: a name in ``contract.MODELS``.
             arrays: inputs by name, without batch axis; text as ``object`` arrays of bytes.
+            timeout_us: how long the request may wait in the server's queue; 0: as the server says.
 
         Returns:
             Outputs by name, without batch axis.
@@ -114,7 +119,9 @@ class Transport:
         model = MODELS[model_name]
         inputs = infer_inputs(model, arrays, (await self.family()).dims)
         result = await self._retried(
-            lambda timeout_s: self._connected().infer(model_name, inputs, client_timeout=timeout_s)
+            lambda timeout_s: self._connected().infer(
+                model_name, inputs, timeout=timeout_us or None, client_timeout=timeout_s
+            )
         )
         return {tensor.name: self._output(result, f"{model_name}.{tensor.name}") for tensor in model.outputs}
 
@@ -166,7 +173,8 @@ class Transport:
         if self._closed:
             raise Unavailable(f"{self.server}: this client is closed")
         if self._client is None:
-            self._client = InferenceServerClient(self.server, channel_args=_CHANNEL_ARGUMENTS)
+            proxy = [("grpc.enable_http_proxy", 0)] if _LOOPBACK.match(self.server) else []
+            self._client = InferenceServerClient(self.server, channel_args=[*_CHANNEL_ARGUMENTS, *proxy])
         return self._client
 
     async def _retried(self, send: Callable[[float], Awaitable[Answer]]) -> Answer:

@@ -44,6 +44,6 @@ def serve(
         try:
             status = server.wait()
         except KeyboardInterrupt:
-            typer.echo("packshot: answering what is running, then stopping", err=True)
+            typer.echo("packshot: stopping; what the models have begun is ended first", err=True)
             return
         raise InternalError(f"tritonserver ended by itself: {server.failure(status)}")

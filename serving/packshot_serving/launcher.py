@@ -22,7 +22,7 @@ from packshot.contract import MODELS
 from packshot.errors import ServerStartError, expected
 from packshot.family import Manifest
 from packshot_serving.installation import find_installation
-from packshot_serving.own_server import GRPC_ADDRESS
+from packshot_serving.own_server import GRPC_ADDRESS, SUPERVISED
 from packshot_serving.supervisor import WATCHED
 
 START_TIMEOUT_S = 300.0
@@ -131,7 +131,8 @@ class TritonServer:
         """End the server; returns when it has gone.
 
         Args:
-            drain: let it answer what is running first, for up to 30 seconds; otherwise it is killed.
+            drain: let each model end what it has begun first, for up to 30 seconds; otherwise it is
+                killed. A ``generate`` that has not come to its last model by then is refused.
         """
         failed = self._process is not None and self._process.poll() not in (None, 0)
         self._end_process(drain)
@@ -210,13 +211,19 @@ class TritonServer:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **installation.environment, GRPC_ADDRESS: self.grpc_address},
+                env={
+                    **os.environ,
+                    **installation.environment,
+                    GRPC_ADDRESS: self.grpc_address,
+                    SUPERVISED: "1",
+                },
                 start_new_session=True,
             )
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s
-        with grpc.insecure_channel(self.grpc_address) as channel:
+        # The server is on this machine: a proxy could only get in the way.
+        with grpc.insecure_channel(self.grpc_address, [("grpc.enable_http_proxy", 0)]) as channel:
             triton = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while not _all_ready(triton):
                 status = self._running.poll()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+#: Set by the launcher: a supervisor ends the server if one of its processes dies.
+SUPERVISED = "PACKSHOT_SUPERVISED"
 #: Where a server's own models reach its gRPC service; set by the launcher.
 GRPC_ADDRESS = "PACKSHOT_GRPC_ADDRESS"
 
@@ -20,7 +22,7 @@ def give_up() -> None:
     Without one, tritonserver would let the model's callers wait for ever; so the process stays, to
     refuse them.
     """
-    if GRPC_ADDRESS in os.environ:
+    if SUPERVISED in os.environ:
         os._exit(os.EX_SOFTWARE)
 
 

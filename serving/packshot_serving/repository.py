@@ -12,16 +12,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from packshot.contract import ENSEMBLES, MODELS, Model, Step, Tensor
 from packshot.family import Family
-
-#: What an operator may change of the denoiser. Requests in work at the same time, and those of them that
-#: step together: numbers, or what was measured to pay when the model is loaded. Requests of each priority
-#: that may wait, and for how long (0: for ever) if they do not say so themselves.
-DENOISER_PARAMETERS = {
-    "max_slots": "auto",
-    "max_batch": "auto",
-    "max_queue_size": "64",
-    "default_timeout_microseconds": "0",
-}
+from packshot_serving.denoiser_settings import DEFAULTS
 
 _TYPES = {
     "UINT8": pb.TYPE_UINT8,
@@ -98,7 +89,7 @@ def model_config(model: Model, family: Family) -> pb.ModelConfig:
     if model.response_cache:
         config.response_cache.enable = True
     if model.name == "denoiser":
-        for name, value in DENOISER_PARAMETERS.items():
+        for name, value in DEFAULTS.items():
             config.parameters[name].string_value = value
     return config
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from packshot.errors import Cancelled
+from packshot.errors import Cancelled, Unavailable
 from packshot_serving.engine import Progress, Ticket
 from packshot_serving.engine.ticket import STATES
 
@@ -52,12 +52,23 @@ class SharedTicket(Ticket):
             prefix: of its path.
             preview_interval: steps from preview to preview; 0 for none.
             latent_shape: C, h, w of the previews.
+
+        Raises:
+            Unavailable: there is no room for it in shared memory.
         """
         number = secrets.randbits(63)
         path = _path(prefix, number)
         size = _HEADER_BYTES + (4 * math.prod(latent_shape) if preview_interval else 0)
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b") as file:
-            file.truncate(size)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                # Not truncate: a page that is not there when the engine writes to it would kill it.
+                os.posix_fallocate(file, 0, size)
+            finally:
+                os.close(file)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise Unavailable(f"no shared memory for a ticket in {path.parent}: {error.strerror}") from error
         ticket = cls(path, number)
         ticket._words[_INTERVAL] = preview_interval
         ticket._words[_SHAPE] = latent_shape
@@ -114,6 +125,8 @@ class SharedTicket(Ticket):
 
     def preview(self, step: int, latents: np.ndarray) -> None:
         """Publish a preview, over the last one; called by the engine."""
+        if latents.size != self._latents.size:
+            raise ValueError(f"a preview of {latents.shape} for a ticket of {self._words[_SHAPE]}")
         self._words[_VERSION] += 1  # odd: not to be read
         self._latents[:] = latents.ravel()
         self._words[_VERSION] += 1

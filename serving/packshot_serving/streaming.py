@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,12 @@ from packshot.parameters import MAX_INFERENCE_STEPS
 from packshot_serving.engine import Progress
 from packshot_serving.shared_ticket import SharedTicket
 
+log = logging.getLogger("packshot")
+
 Arrays = Mapping[str, np.ndarray]
-#: Asks a served model: its name and inputs → its outputs, both without batch axis.
-Infer = Callable[[str, Arrays], Awaitable[dict[str, np.ndarray]]]
+#: Asks a served model: its name and inputs → its outputs, both without batch axis. It may be told how
+#: long the request may wait, as ``timeout_us``.
+Infer = Callable[..., Awaitable[dict[str, np.ndarray]]]
 
 #: Seconds between two looks at the ticket and at the caller.
 POLL_S = 0.05
@@ -45,6 +49,7 @@ class _Stream:
     ticket: SharedTicket
     caller: Caller
     told: Progress | None = None
+    decoding: asyncio.Future[dict[str, np.ndarray]] | None = None
 
 
 class Streams:
@@ -66,12 +71,13 @@ class Streams:
         for left_over in prefix.parent.glob(f"{prefix.name}*"):
             left_over.unlink(missing_ok=True)
 
-    async def run(self, arrays: Arrays, caller: Caller) -> dict[str, np.ndarray]:
+    async def run(self, arrays: Arrays, caller: Caller, timeout_us: int = 0) -> dict[str, np.ndarray]:
         """Follow one generation to its end.
 
         Args:
             arrays: inputs of ``generate_stream``, without batch axis.
             caller: is sent the progress.
+            timeout_us: how long the request may wait for a slot; 0: as the server says.
 
         Returns:
             The outputs of ``generate``.
@@ -87,12 +93,14 @@ class Streams:
         stream = _Stream(self._ticket(inputs), caller)
         self._count += 1
         number = np.array([stream.ticket.number], np.int64)
-        call = asyncio.ensure_future(self._infer("generate", {**inputs, "ticket": number}))
+        asked = self._infer("generate", {**inputs, "ticket": number}, timeout_us=timeout_us)
+        call = asyncio.ensure_future(asked)
         try:
             while not call.done():
                 self._look(stream)
-                await self._show_preview(stream)
-                await asyncio.wait({call}, timeout=self._poll_s)
+                self._preview(stream)
+                under_way = {call, stream.decoding} - {None}
+                await asyncio.wait(under_way, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
             return call.result()
         finally:
             # For the engine, which may not have heard of it yet.
@@ -100,7 +108,8 @@ class Streams:
             stream.ticket.remove()
             stream.ticket.close()
             self._count -= 1
-            call.cancel()
+            for task in {call, stream.decoding} - {None}:
+                task.cancel()
 
     def _ticket(self, inputs: dict[str, np.ndarray]) -> SharedTicket:
         """A ticket of the size that the previews need; takes the interval out of the inputs."""
@@ -128,13 +137,21 @@ class Streams:
             stream.told = progress
             stream.caller.send(_outputs(progress))
 
-    async def _show_preview(self, stream: _Stream) -> None:
-        preview = stream.ticket.take_preview()
-        if preview is None:
-            return
-        decoded = await self._infer("vae_decoder", {"latents": preview})
-        stream.told = stream.ticket.progress
-        stream.caller.send({**_outputs(stream.told), "preview_image": decoded["image"]})
+    def _preview(self, stream: _Stream) -> None:
+        """Send the preview that has been decoded; begin with the next, if there is one.
+
+        A preview that cannot be decoded is not worth the picture.
+        """
+        if stream.decoding is not None and stream.decoding.done():
+            decoded, stream.decoding = stream.decoding, None
+            if error := decoded.exception():
+                log.warning("a preview could not be decoded: %s", error)
+            else:
+                stream.caller.send(
+                    {**_outputs(stream.ticket.progress), "preview_image": decoded.result()["image"]}
+                )
+        if stream.decoding is None and (latents := stream.ticket.take_preview()) is not None:
+            stream.decoding = asyncio.ensure_future(self._infer("vae_decoder", {"latents": latents}))
 
 
 def _outputs(progress: Progress) -> dict[str, np.ndarray]:

@@ -55,5 +55,5 @@ def test_the_config_overrides_it(repository):
 
 def test_nonsense_in_the_config_is_a_failed_start_with_the_reason(repository):
     set_capacity(repository, "many")
-    with pytest.raises(ServerStartError, match="max_slots: got 'many', expected 'auto' or a positive number"):
+    with pytest.raises(ServerStartError, match="max_slots: got 'many', expected 'auto' or a number from 1"):
         TritonServer(repository).start()

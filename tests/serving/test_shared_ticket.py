@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 
 import numpy as np
 import pytest
 
-from packshot.errors import Cancelled
+from packshot.errors import Cancelled, Unavailable
 from packshot_serving.engine import Progress
 from packshot_serving.shared_ticket import SharedTicket
 
@@ -65,6 +67,8 @@ def test_a_preview_that_is_being_written_is_not_taken(prefix):
         pass
 
     class Latents:
+        size = math.prod(SHAPE)
+
         def ravel(self):
             assert caller.take_preview() is None
             raise Interrupted
@@ -72,6 +76,27 @@ def test_a_preview_that_is_being_written_is_not_taken(prefix):
     with pytest.raises(Interrupted):
         engine.preview(1, Latents())
     assert caller.take_preview() is None
+
+
+def test_a_preview_of_another_shape_changes_nothing(prefix):
+    caller = SharedTicket.create(prefix, 1, SHAPE)
+    engine = SharedTicket.attach(prefix, caller.number)
+    with pytest.raises(ValueError, match="a preview of"):
+        engine.preview(1, np.zeros((4, 3, 3), np.float32))
+    engine.preview(2, np.ones(SHAPE, np.float32))
+    assert caller.take_preview() is not None
+
+
+def test_a_ticket_that_finds_no_room_is_refused_and_leaves_nothing(prefix, monkeypatch):
+    """Else the engine would die of its first write."""
+
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    with pytest.raises(Unavailable, match="No space left"):
+        SharedTicket.create(prefix, 1, SHAPE)
+    assert not list(prefix.parent.iterdir())
 
 
 def test_a_removed_ticket_is_a_cancelled_request(prefix):

@@ -43,12 +43,18 @@ class Server:
     def __init__(self, prefix):
         self.prefix = prefix
         self.asked, self.cancelled = [], False
+        self.decoder_fails, self.decoder_is_free = False, asyncio.Event()
+        self.decoder_is_free.set()
         self.ticket = asyncio.get_running_loop().create_future()
         self.picture = asyncio.get_running_loop().create_future()
 
-    async def infer(self, model, arrays):
+    async def infer(self, model, arrays, timeout_us=0):
         self.asked.append(model)
+        self.timeout_us = timeout_us
         if model == "vae_decoder":
+            await self.decoder_is_free.wait()
+            if self.decoder_fails:
+                raise Unavailable("vae_decoder is busy")
             return {"image": np.full(IMAGE.shape, arrays["latents"].mean(), np.uint8)}
         assert "preview_interval" not in arrays, "generate knows no such input"
         self.ticket.set_result(SharedTicket.attach(self.prefix, arrays["ticket"].item()))
@@ -113,6 +119,55 @@ def test_a_preview_is_decoded_and_sent(prefix):
         await until(lambda: "preview_image" in caller.sent[-1])
         assert (caller.sent[-1]["preview_image"] == 9).all()
         assert caller.steps[-1] == (0, 2, 4)
+        server.picture.set_result(PICTURE)
+        await stream
+
+    run(prefix, scenario)
+
+
+async def begin_a_preview(server, streams, caller, decodes=True):
+    """A stream whose engine has published a preview."""
+    server.decoder_fails = not decodes
+    arrays = {"image": IMAGE, "preview_interval": np.array([2], np.int32)}
+    stream = asyncio.create_task(streams.run(arrays, caller))
+    (await server.ticket).preview(2, np.full((4, 4, 3), 9.0, np.float32))
+    await until(lambda: "vae_decoder" in server.asked)
+    return stream
+
+
+def test_a_preview_that_cannot_be_decoded_is_not_worth_the_picture(prefix, caplog):
+    async def scenario(server, streams):
+        stream = await begin_a_preview(server, streams, Caller(), decodes=False)
+        await until(lambda: "vae_decoder is busy" in caplog.text)
+        server.picture.set_result(PICTURE)
+        assert await stream is PICTURE
+
+    run(prefix, scenario)
+
+
+def test_neither_the_picture_nor_a_caller_who_leaves_waits_for_a_preview(prefix):
+    async def scenario(server, streams):
+        server.decoder_is_free.clear()
+        stream = await begin_a_preview(server, streams, Caller())
+        server.picture.set_result(PICTURE)
+        assert await stream is PICTURE
+
+        server.ticket, server.picture = (asyncio.get_running_loop().create_future() for _ in range(2))
+        server.asked.clear()
+        caller = Caller()
+        stream = await begin_a_preview(server, streams, caller)
+        caller.left = True
+        with pytest.raises(Cancelled):
+            await stream
+
+    run(prefix, scenario)
+
+
+def test_how_long_it_may_wait_is_passed_on(prefix):
+    async def scenario(server, streams):
+        stream = asyncio.create_task(streams.run({"image": IMAGE}, Caller(), timeout_us=5000))
+        await server.ticket
+        assert server.timeout_us == 5000
         server.picture.set_result(PICTURE)
         await stream
 

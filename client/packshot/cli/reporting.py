@@ -46,6 +46,7 @@ class Report:
             TimeElapsedColumn(), TimeRemainingColumn(),
         )  # fmt: skip
         shares: dict[int, float] = {}
+        places: dict[int, int] = {}
         # A quiet console draws nothing, but its drawing thread would run all the same.
         with Progress(*columns, console=self._console, disable=self._console.quiet) as progress:
             what = "picture" if total == 1 else f"{total} pictures"
@@ -54,7 +55,9 @@ class Report:
             def show(report: StepProgress) -> None:
                 if report.num_steps:
                     shares[report.seed] = report.step / report.num_steps
-                waiting = f", place {report.queue_position} in the queue" if report.queue_position else ""
+                places[report.seed] = report.queue_position
+                # Only while none is in work: then there is nothing else to see.
+                waiting = f", place {min(places.values())} in the queue" if min(places.values()) else ""
                 progress.update(task, completed=sum(shares.values()), description=what + waiting)
 
             yield show

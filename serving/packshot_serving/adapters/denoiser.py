@@ -15,8 +15,9 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 from packshot.errors import PackshotError
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
+from packshot_serving.denoiser_settings import DenoiserSettings
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
-from packshot_serving.engine.capacity import choose_policy, measure_step_times, read_count
+from packshot_serving.engine.capacity import choose_policy, measure_step_times
 from packshot_serving.engine.job import OnDone
 from packshot_serving.own_server import give_up, ticket_prefix
 from packshot_serving.requests import read_parameters, read_priority, read_seed
@@ -38,15 +39,12 @@ class TritonPythonModel(Adapter):
     def initialize(self, args: Mapping[str, str]) -> None:
         """Measure the machine and start the engine; an exception here is Triton's failed model load."""
         super().initialize(args)
-        self.default_timeout_s = int(self.parameters["default_timeout_microseconds"]) / 1e6
+        self.settings = DenoiserSettings.read(self.parameters)
         self.tickets = ticket_prefix(os.getppid())
         runner = OnnxStepRunner(Path(args["model_repository"], args["model_version"]))
         times = measure_step_times(runner, self.family)
-        max_slots, max_batch = (
-            read_count(name, self.parameters[name]) for name in ("max_slots", "max_batch")
-        )
-        chosen = choose_policy(times, max_slots, max_batch)
-        policy = replace(chosen, max_queue_size=int(self.parameters["max_queue_size"]))
+        chosen = choose_policy(times, self.settings.max_slots, self.settings.max_batch)
+        policy = replace(chosen, max_queue_size=self.settings.max_queue_size)
         observer = MetricsObserver(times, policy)
         self.engine = Engine(runner, self.family, policy=policy, observer=observer, on_death=give_up)
 
@@ -87,7 +85,7 @@ class TritonPythonModel(Adapter):
             parameters=read_parameters(arrays),
             request_id=request.request_id(),
             priority=read_priority(arrays),
-            timeout_s=request.timeout() / 1e6 or self.default_timeout_s,
+            timeout_s=request.timeout() / 1e6 or self.settings.default_timeout_s,
         )
 
     def _respond_later(self, sender: Any, request_id: str, result: np.ndarray | Exception) -> None:

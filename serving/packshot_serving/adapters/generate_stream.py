@@ -20,7 +20,7 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 from packshot.errors import PackshotError
 from packshot.options import Options
-from packshot.statuses import NO_SERVER
+from packshot.statuses import NO_SERVER, SEE_LOG
 from packshot.transport import Transport
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.own_server import GRPC_ADDRESS, grpc_address, ticket_prefix
@@ -50,7 +50,8 @@ class TritonPythonModel(Adapter):
         """Begin each request's stream."""
         for request in requests:
             arrays = {name: array.copy() for name, array in self.read(request).items()}
-            stream = self._answer(arrays, request.get_response_sender(), request.request_id())
+            asked = arrays, request.timeout(), request.request_id()
+            stream = self._answer(request.get_response_sender(), *asked)
             asyncio.run_coroutine_threadsafe(stream, self.loop).add_done_callback(_log_failure)
 
     def finalize(self) -> None:
@@ -60,9 +61,11 @@ class TritonPythonModel(Adapter):
         self.thread.join()
         self.loop.close()
 
-    async def _answer(self, arrays: dict[str, np.ndarray], sender: Any, request_id: str) -> None:
+    async def _answer(
+        self, sender: Any, arrays: dict[str, np.ndarray], timeout_us: int, request_id: str
+    ) -> None:
         try:
-            result = await self.streams.run(arrays, _Caller(sender))
+            result = await self.streams.run(arrays, _Caller(sender), timeout_us)
         except Exception as error:  # noqa: BLE001 - whatever it is, its caller must be answered
             result = error
 
@@ -80,7 +83,7 @@ class TritonPythonModel(Adapter):
 
     def _as_told(self, error: PackshotError) -> PackshotError:
         """What the own gRPC service answered, without its address, which the caller does not know."""
-        text = str(error).removeprefix(f"{self.transport.server}: ")
+        text = str(error).removeprefix(f"{self.transport.server}: ").removesuffix(SEE_LOG)
         if text == NO_SERVER:
             text = (
                 f"its own gRPC service is not at {self.transport.server}; set {GRPC_ADDRESS} for the server"

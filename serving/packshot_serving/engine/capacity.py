@@ -22,7 +22,6 @@ from packshot_serving.engine.slot import Slot, build_batch
 logger = logging.getLogger(__name__)
 
 #: In a config: as measured.
-AUTO = "auto"
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MAX_SLOWDOWN = 4.0
 #: What doubling a batch has to bring in slots a second to be worth everybody's longer steps.
@@ -169,19 +168,6 @@ def choose_policy(
     )
     logger.info("%d slots step together, %d are in work: %s", capacity, policy.max_slots, policy)
     return policy
-
-
-def read_count(name: str, text: str) -> int | None:
-    """A parameter of the config that is ``auto``, here None, or a positive number.
-
-    Raises:
-        InvalidArgument: it is neither.
-    """
-    if text == AUTO:
-        return None
-    if not (text.isdecimal() and int(text) > 0):
-        raise expected(name, repr(text), f"{AUTO!r} or a positive number")
-    return int(text)
 
 
 def _largest_that_pays(times: StepTimes, min_gain: float) -> int:

@@ -173,6 +173,7 @@ class Engine:
     def _seat(self) -> None:
         """Give free slots away, and tell everybody where they are now; the lock is held."""
         for job in self._planner.seat():
+            job.has_place = True
             job.report("running")
         for position, job in enumerate(self._planner.queue(), start=1):
             job.report("waiting", position)

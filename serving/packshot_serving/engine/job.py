@@ -87,7 +87,6 @@ class Job:
 
     def report(self, state: State, queue_position: int = 0) -> None:
         """Tell the ticket where the request is."""
-        self.has_place = state == "running"
         tell(lambda: self.ticket.report(Progress(state, queue_position, self.step, self.num_steps)))
 
     def show_preview(self) -> None:

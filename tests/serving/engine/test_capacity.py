@@ -14,7 +14,6 @@ from packshot_serving.engine.capacity import (
     choose_capacity,
     choose_policy,
     measure_step_times,
-    read_count,
 )
 
 
@@ -126,14 +125,6 @@ def test_slots_are_more_than_step_together_and_can_be_overridden():
     assert (few.max_slots, few.max_batch) == (4, 4)
     many = choose_policy(StepTimes.affine(0.0, 0.08), max_batch=3)
     assert (many.max_slots, many.max_batch, many.full_step_s) == (18, 3, pytest.approx(0.24))
-
-
-def test_a_config_says_auto_or_a_number():
-    assert read_count("max_slots", "auto") is None
-    assert read_count("max_slots", "12") == 12
-    for wrong in ("0", "-1", "many", "", "1.5"):
-        with pytest.raises(InvalidArgument, match=r"max_slots: got '.*', expected 'auto' or a positive"):
-            read_count("max_slots", wrong)
 
 
 def test_times_between_and_beyond_the_measured_lie_on_lines():

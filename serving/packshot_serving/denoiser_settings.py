@@ -1,0 +1,52 @@
+"""What an operator may change of the denoiser: parameters of its ``config.pbtxt``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from packshot.errors import expected
+
+AUTO = "auto"
+#: Requests in work at the same time, and those of them that step together: numbers, or what was measured
+#: to pay when the model is loaded. Requests of each priority that may wait, and for how long (0: for ever)
+#: if they do not say so themselves.
+DEFAULTS = {
+    "max_slots": AUTO,
+    "max_batch": AUTO,
+    "max_queue_size": "64",
+    "default_timeout_microseconds": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserSettings:
+    """The parameters as numbers; None is what was measured."""
+
+    max_slots: int | None
+    max_batch: int | None
+    max_queue_size: int
+    default_timeout_s: float
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str]) -> DenoiserSettings:
+        """From a config's parameters; what is missing has its default.
+
+        Raises:
+            InvalidArgument: one is not a number, or out of its range.
+        """
+        values = {name: parameters.get(name, default) for name, default in DEFAULTS.items()}
+        slots, batch = (
+            None if values[name] == AUTO else _number(name, values[name], 1, f"'{AUTO}' or a number from 1")
+            for name in ("max_slots", "max_batch")
+        )
+        queue = _number("max_queue_size", values["max_queue_size"], 1, "a number from 1")
+        timeout = values["default_timeout_microseconds"]
+        timeout_us = _number("default_timeout_microseconds", timeout, 0, "a number from 0")
+        return cls(slots, batch, queue, timeout_us / 1e6)
+
+
+def _number(name: str, value: str, least: int, form: str) -> int:
+    if not (value.isascii() and value.isdecimal() and int(value) >= least):
+        raise expected(name, repr(value), form)
+    return int(value)

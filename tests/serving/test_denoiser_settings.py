@@ -1,0 +1,36 @@
+"""What the denoiser's config may say."""
+
+from __future__ import annotations
+
+import pytest
+
+from packshot.errors import InvalidArgument
+from packshot_serving.denoiser_settings import DenoiserSettings
+
+
+def test_what_is_missing_has_its_default():
+    """A config of an older export, or one that was edited by hand."""
+    assert DenoiserSettings.read({}) == DenoiserSettings(None, None, 64, 0.0)
+
+
+def test_numbers_are_read():
+    given = {
+        "max_slots": "12",
+        "max_batch": "3",
+        "max_queue_size": "7",
+        "default_timeout_microseconds": "1500000",
+    }
+    assert DenoiserSettings.read({**given, "family": "{}"}) == DenoiserSettings(12, 3, 7, 1.5)
+
+
+@pytest.mark.parametrize("name", ["max_slots", "max_batch", "max_queue_size", "default_timeout_microseconds"])
+@pytest.mark.parametrize("value", ["-1", "many", "", "1.5", "\u0663"])
+def test_nonsense_is_refused_by_name(name, value):
+    with pytest.raises(InvalidArgument, match=f"{name}: got '.*', expected .*number from"):
+        DenoiserSettings.read({name: value})
+
+
+@pytest.mark.parametrize("name", ["max_slots", "max_batch", "max_queue_size"])
+def test_none_at_all_is_refused(name):
+    with pytest.raises(InvalidArgument, match=name):
+        DenoiserSettings.read({name: "0"})
