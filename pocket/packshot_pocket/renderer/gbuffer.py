@@ -1,0 +1,129 @@
+"""Where products are drawn before they are lit: what every pixel of them is made of and where it faces."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+#: Pixels per side of a pixel of the picture, so that edges are smooth.
+SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What something is made of.
+
+    Attributes:
+        colour: linear RGB, 0 to 1.
+        gloss: 0 matte to 1 mirror-smooth.
+        metal: share of the light that is reflected in the surface's own colour.
+        transmission: share of the light that passes through.
+    """
+
+    colour: tuple[float, float, float] | np.ndarray
+    gloss: float = 0.3
+    metal: float = 0.0
+    transmission: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A parallel projection: where the world's points are in a buffer.
+
+    World axes: x right, y up, z to the viewer; the product stands on y = 0 around the origin and is
+    about 1 high.
+
+    Attributes:
+        scale: pixels of the buffer per unit.
+        x, y: where the origin is, in the buffer's pixels.
+        elevation: how far the camera looks down, in radians.
+    """
+
+    scale: float
+    x: float
+    y: float
+    elevation: float
+
+    @property
+    def sin(self) -> float:
+        """How much of the depth is seen."""
+        return math.sin(self.elevation)
+
+    @property
+    def cos(self) -> float:
+        """How much of the height is seen."""
+        return math.cos(self.elevation)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """World [..., 3] → pixels [..., 2], pixel centres at whole numbers."""
+        x, y, z = points[..., 0], points[..., 1], points[..., 2]
+        return np.stack(
+            [self.x + self.scale * x, self.y - self.scale * (y * self.cos - z * self.sin)], axis=-1
+        )
+
+
+@dataclass(slots=True)
+class GBuffer:
+    """The drawing. Arrays are indexed by row and column.
+
+    Attributes:
+        view: how it is seen.
+        covered: bool [h, w].
+        normal: float32 [h, w, 3], in the world's axes.
+        albedo: float32 [h, w, 3], linear.
+        finish: float32 [h, w, 3]: gloss, metal, transmission.
+        part: uint8 [h, w], the number of the part; 0 where there is none.
+        footprint: polygons [n, 2] in x and z where the product touches the ground.
+    """
+
+    view: View
+    covered: np.ndarray
+    normal: np.ndarray
+    albedo: np.ndarray
+    finish: np.ndarray
+    part: np.ndarray
+    footprint: list[np.ndarray] = field(default_factory=list)
+    parts: int = 0
+
+    @classmethod
+    def empty(cls, height: int, width: int, view: View) -> GBuffer:
+        """Nothing drawn yet."""
+        return cls(
+            view,
+            np.zeros((height, width), bool),
+            np.zeros((height, width, 3), np.float32),
+            np.zeros((height, width, 3), np.float32),
+            np.zeros((height, width, 3), np.float32),
+            np.zeros((height, width), np.uint8),
+        )
+
+    def begin_part(self) -> None:
+        """What is drawn from here on is another part, such as a cap."""
+        self.parts += 1
+
+    def put(
+        self,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        normal: np.ndarray,
+        surface: Surface,
+        albedo: np.ndarray | None = None,
+    ) -> None:
+        """Draw over what is there.
+
+        Args:
+            rows: int [n] of the pixels; ``columns`` alike.
+            normal: float32 [n, 3] or [3], need not be of unit length.
+            surface: its colour is replaced by ``albedo`` [n, 3] where that is given.
+        """
+        self.covered[rows, columns] = True
+        self.normal[rows, columns] = normal
+        self.albedo[rows, columns] = surface.colour if albedo is None else albedo
+        self.finish[rows, columns] = (surface.gloss, surface.metal, surface.transmission)
+        self.part[rows, columns] = max(self.parts, 1)
+
+    def stand_on(self, polygon: np.ndarray) -> None:
+        """The product touches the ground here: [n, 2], x and z."""
+        self.footprint.append(polygon)
