@@ -8,7 +8,7 @@ import torch
 from transformers import SamModel
 
 from packshot.contract import LABEL_BACKGROUND, LABEL_FOREGROUND
-from packshot_export.sam_graphs import SamEncoder
+from packshot_export.sam_graphs import SamDecoder, SamEncoder
 from packshot_pocket.sam.augment import random_view, worn
 from packshot_pocket.sam.clicks import click, near_miss, rough_box
 from packshot_pocket.sam.losses import iou, pairwise_cost, sam_loss
@@ -33,6 +33,19 @@ def disc() -> np.ndarray:
 
 def test_the_network_is_small_enough_to_ship():
     assert 2e6 < sum(parameter.numel() for parameter in make_sam().parameters()) < 4e6
+
+
+def test_a_fresh_network_sees_the_photo_and_the_prompt():
+    torch.manual_seed(0)
+    sam = make_sam(TINY)
+    decoder = SamDecoder(sam)
+    photos = torch.randn(2, 3, 64, 64)
+    embeddings = sam.vision_encoder(photos)[0]
+    assert (embeddings[0] - embeddings[1]).std() > 0.3
+    labels = torch.tensor([[1, -1]] * 2)
+    coords = torch.tensor([[[8.0, 8.0], [0.0, 0.0]], [[50.0, 50.0], [0.0, 0.0]]])
+    masks = decoder(embeddings[:1].expand(2, -1, -1, -1), coords, labels)["low_res_masks"]
+    assert (masks[0] - masks[1]).std() > 0.3 * masks.std()
 
 
 def test_training_sees_a_photo_as_the_served_graph_does():

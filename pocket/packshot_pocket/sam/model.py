@@ -101,16 +101,33 @@ def make_sam(spec: SamSpec = POCKET, attention: Attention = "eager") -> SamModel
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
     config.vision_config._attn_implementation = attention
     sam = SamModel._from_config(config)
-    with torch.no_grad():
-        sam.vision_encoder.pos_embed.copy_(_sinusoids(spec))
-        for table in (*sam.prompt_encoder.point_embed, sam.prompt_encoder.not_a_point_embed):
-            nn.init.normal_(table.weight, std=1.0)  # as strong as the sines they are added to
+    _initialise(sam, spec)
     # SAM's positions are fixed: the encoder's grid and the prompts' coordinates share them.
     sam.prompt_encoder.shared_embedding.positional_embedding.requires_grad_(False)
     sam.shared_image_embedding.positional_embedding.requires_grad_(False)
     # Masks as prompts are not served.
     sam.prompt_encoder.mask_embed.requires_grad_(False)
     return sam
+
+
+@torch.no_grad()
+def _initialise(sam: SamModel, spec: SamSpec) -> None:
+    """Weights to learn from, as segment-anything's.
+
+    transformers' own are for published weights to replace: 1e-10 all over the image encoder, through which
+    nothing would come.
+    """
+    for module in sam.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            module.reset_parameters()
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.reset_parameters()  # as strong as the sines that points are
+    for layer in sam.vision_encoder.layers:
+        for branch in (layer.attn.proj, layer.mlp.lin2):
+            branch.weight.mul_(spec.num_layers**-0.5)
+    sam.vision_encoder.pos_embed.copy_(_sinusoids(spec))
 
 
 def _sinusoids(spec: SamSpec) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=0, help="processes that draw pictures")
     parser.add_argument("--views", type=int, default=1, help="samples of each picture that is drawn")
     parser.add_argument("--peak-rate", type=float, default=8e-4)
+    parser.add_argument(
+        "--image-size", type=int, default=256, help="128 learns four times as fast, with coarser masks"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the state in the directory")
     given = parser.parse_args(arguments)
@@ -205,6 +208,7 @@ def main(arguments: list[str]) -> int:
         views=given.views,
         peak_rate=given.peak_rate,
         seed=given.seed,
+        spec=replace(POCKET, image_size=given.image_size),
     )
     train_sam(training, given.resume)
     return 0
