@@ -31,7 +31,8 @@ class StudioTruth:
         table_region: bool [H, W], the same of the table.
         shadow_region: bool [H, W], table just below the product's base.
         beside_region: bool [H, W], table in the same rows, away from the product and its cast shadow.
-        shadow_ratio: mean brightness of ``shadow_region`` over that of ``beside_region``.
+        shadow_ratio: mean brightness of ``shadow_region`` over that of ``beside_region``; 1 if one of
+            them is empty.
     """
 
     product: str

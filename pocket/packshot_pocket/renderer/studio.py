@@ -220,6 +220,7 @@ def _contact_regions(
     under[:, : int(columns[0] + inner)] = False
     under[:, int(columns[-1] - inner) + 1 :] = False
     band = (rows >= lowest[stands].min()) & (rows <= lowest[stands].max() + 1 + thick)
-    around = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((1, 2 * round(0.14 * size) + 1), np.uint8)) == 0
+    taken = (alpha > 0).any(axis=0, keepdims=True).astype(np.uint8)
+    around = cv2.dilate(taken, np.ones((1, 2 * round(0.05 * size) + 1), np.uint8)) == 0
     beside = band & around & (cast < 0.04) & (table > 0.99)
     return under & (table > 0.99) & (alpha < 8), beside
