@@ -9,15 +9,16 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
+from packshot.edges import canny
 from packshot_export.tokenizer_file import write_tokenizer
 from packshot_export.vae_graphs import VaeEncoder
 from packshot_pocket.controlnet.edges import choose_edges
 from packshot_pocket.controlnet.model import make_controlnet
-from packshot_pocket.diffusion.latents import edges_of, masked_pixels, mirrored_caption, unpack_edges
+from packshot_pocket.diffusion.latents import masked_pixels, mirrored_caption, mirrored_edges, unpack_edges
 from packshot_pocket.diffusion.model import UnetSpec, make_scheduler, make_unet
 from packshot_pocket.diffusion.noise import add_noise
 from packshot_pocket.renderer import render_studio
-from packshot_pocket.scenes.pool import composite
+from packshot_pocket.scenes.pool import composite, pack_edges
 from packshot_pocket.text.encoder import TextSpec, Vocabulary, make_text_encoder
 from packshot_pocket.text.tokenizer import make_tokenizer, token_ids
 from packshot_pocket.vae.model import VaeSpec, fold_normalisation, make_vae, to_images, to_pixels
@@ -140,12 +141,10 @@ def test_a_mirrored_caption_swaps_sides_and_no_syllables():
 
 def test_edges_are_packed_without_a_loss():
     scene = render_studio(2, 64)
-    packed = edges_of(scene.image[None], None)
-    edges = unpack_edges(torch.from_numpy(packed))
-    assert edges.shape == (1, 1, 64, 64)
-    import cv2
-
-    assert (edges[0, 0].numpy() == (cv2.Canny(scene.image, 100, 200) > 0)).all()
+    edges = canny(scene.image) > 0
+    packed = torch.from_numpy(pack_edges([edges]))
+    assert (unpack_edges(packed)[0, 0].numpy() == edges).all()
+    assert (unpack_edges(mirrored_edges(packed))[0, 0].numpy() == edges[:, ::-1]).all()
 
 
 def test_control_images_keep_the_product_s_edges_and_drop_others():

@@ -26,6 +26,7 @@ class Fit:
     def __init__(self, stop_at: int | None = None) -> None:
         seed_everything(0)
         self.trained = nn.Linear(3, 1)
+        self.called = (self.trained,)
         self.stop_at, self.calls, self.published = stop_at, 0, None
 
     def loss(self, generator):
@@ -45,7 +46,7 @@ class Fit:
 
 def run(folder, resume=False):
     folder.mkdir(exist_ok=True)
-    return Run(folder, Budget(steps=8), STAGE, torch.device("cpu"), 3, resume, 0.0, 1e9)
+    return Run(folder, Budget(steps=8), STAGE, torch.device("cpu"), 3, resume, False, 0.0, 1e9)
 
 
 def test_a_training_that_was_stopped_ends_with_the_numbers_of_one_that_was_not(tmp_path):

@@ -49,6 +49,7 @@ class ControlNetTask:
         output: Path,
     ) -> None:
         self.trained: nn.Module = controlnet
+        self.called = (controlnet, unet)
         self.unet, self.text_encoder = (m.eval().requires_grad_(False) for m in (unet, text_encoder))
         self.vae, self.tokenizer, self.examples = vae, tokenizer, examples
         self.batch_size, self.output = batch_size, output
@@ -82,8 +83,8 @@ class ControlNetTask:
         return noised.loss(prediction), {}
 
     def publish(self, averaged: nn.Module) -> None:
-        """Write the ControlNet."""
-        copy.deepcopy(averaged).float().cpu().save_pretrained(self.output)
+        """Write the ControlNet in half precision."""
+        copy.deepcopy(averaged).half().cpu().save_pretrained(self.output)
 
     def sheet(self, averaged: nn.Module) -> np.ndarray:
         """Held-out scenes, and what is painted with their edges at rising scales."""

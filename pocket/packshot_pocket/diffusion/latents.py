@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from packshot.contract import MASK_THRESHOLD
-from packshot.edges import canny
-from packshot_pocket.scenes.pool import Pool
+from packshot_pocket.scenes.pool import SHARD, Pool
 from packshot_pocket.text.tokenizer import token_ids
 from packshot_pocket.training import autocast, load_state, save_state
 from packshot_pocket.vae.model import FACTOR, to_pixels
+
+_ARRAYS = ("images", "composites", "alphas", "product_edges", "scene_edges")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,15 @@ def encode_pool(
         return LatentSet(**state).to(device)
     parts: list[LatentSet] = []
     captions = pool.captions()
-    arrays = zip(*(pool.arrays(name) for name in ("images", "composites", "alphas")), strict=True)
-    for number, (images, composites, alphas) in enumerate(arrays):
-        texts = captions[number * len(images) : (number + 1) * len(images)]
+    shards = zip(*(pool.arrays(name) for name in _ARRAYS), strict=True)
+    for number, arrays in enumerate(shards):
+        tensors = tuple(torch.from_numpy(np.array(array)) for array in arrays)
+        texts = captions[number * SHARD : (number + 1) * SHARD]
         for flip in (False, True) if mirrored else (False,):
-            step = -1 if flip else 1
-            shard = tuple(np.ascontiguousarray(a[:, :, ::step]) for a in (images, composites, alphas))
             ids = torch.tensor(token_ids(tokenizer, [mirrored_caption(t) for t in texts] if flip else texts))
-            parts.append(_encode(*shard, ids, vae, device, batch_size))
-        sys.stderr.write(f"encode  {(number + 1) * len(images)}/{pool.count}\n")
+            parts.append(_encode_shard(tensors, ids, flip, vae, device, batch_size))
+        if number % 8 == 7 or number == pool.shards - 1:
+            sys.stderr.write(f"encode  {(number + 1) * SHARD}/{pool.count}\n")
     whole = LatentSet(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(LatentSet)))
     save_state(cache, {"key": key} | {field.name: getattr(whole, field.name) for field in fields(whole)})
     return whole.to(device)
@@ -100,12 +101,6 @@ def masked_pixels(composites: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(repaint, 0.0, to_pixels(composites)), repaint[:, :, ::FACTOR, ::FACTOR].float()
 
 
-def edges_of(images: np.ndarray, alphas: np.ndarray | None) -> np.ndarray:
-    """Canny of pictures, eight pixels a byte: uint8 [B, H, W/8]."""
-    maps = [canny(image, alpha=None if alphas is None else alphas[i]) for i, image in enumerate(images)]
-    return np.packbits(np.stack(maps) > 0, axis=2)
-
-
 def unpack_edges(packed: Tensor) -> Tensor:
     """uint8 [B, H, W/8] → float32 [B, 1, H, W], 0 or 1."""
     shifts = torch.arange(7, -1, -1, device=packed.device, dtype=torch.uint8)
@@ -113,30 +108,41 @@ def unpack_edges(packed: Tensor) -> Tensor:
     return bits.flatten(2).float()[:, None]
 
 
+def mirrored_edges(packed: Tensor) -> Tensor:
+    """The mirror image of packed edges: bytes in reverse order, and the bits in each."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1]
+    reverse = torch.from_numpy(np.packbits(bits, axis=1)[:, 0])
+    return reverse.to(packed.device)[packed.flip(2).long()]
+
+
 @torch.no_grad()
-def _encode(
-    images: np.ndarray,
-    composites: np.ndarray,
-    alphas: np.ndarray,
+def _encode_shard(
+    arrays: tuple[Tensor, ...],
     ids: Tensor,
+    flip: bool,
     vae: AutoencoderKL,
     device: torch.device,
     batch_size: int,
 ) -> LatentSet:
+    """A shard's examples, on the CPU.
+
+    Args:
+        arrays: those of ``_ARRAYS``.
+        flip: encode the mirror images.
+    """
+    *pictures, product_edges, scene_edges = arrays
+    if flip:
+        product_edges, scene_edges = mirrored_edges(product_edges), mirrored_edges(scene_edges)
     found: tuple[list[Tensor], ...] = ([], [], [])
-    for start in range(0, len(images), batch_size):
-        window = slice(start, start + batch_size)
-        picture, product, alpha = (
-            torch.from_numpy(a[window]).to(device) for a in (images, composites, alphas)
-        )
-        hole, mask = masked_pixels(product, alpha)
+    for batch in zip(*(tensor.split(batch_size) for tensor in pictures), strict=True):
+        images, composites, alphas = (t.to(device).flip(2) if flip else t.to(device) for t in batch)
+        hole, mask = masked_pixels(composites, alphas)
         with autocast(device):
-            encoded = [vae.encode(pixels).latent_dist.mode() for pixels in (to_pixels(picture), hole)]
+            encoded = [vae.encode(pixels).latent_dist.mode() for pixels in (to_pixels(images), hole)]
         for values, tensor in zip(found, (*encoded, mask), strict=True):
             values.append(tensor.half().cpu())
-    edges = (edges_of(composites, alphas), edges_of(images, None))
     latents, masked, masks = (torch.cat(values) for values in found)
-    return LatentSet(latents, masked, masks, ids, *(torch.from_numpy(edge) for edge in edges))
+    return LatentSet(latents, masked, masks, ids, product_edges, scene_edges)
 
 
 def mirrored_caption(caption: str) -> str:

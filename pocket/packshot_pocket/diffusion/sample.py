@@ -10,7 +10,8 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from packshot_pocket.diffusion.latents import edges_of, masked_pixels, unpack_edges
+from packshot.edges import canny
+from packshot_pocket.diffusion.latents import masked_pixels
 from packshot_pocket.diffusion.model import make_scheduler
 from packshot_pocket.renderer import Scene
 from packshot_pocket.scenes.pool import composite
@@ -47,11 +48,12 @@ def paint_scenes(
     masked = vae.encode(pixels).latent_dist.mode().float()
     ids = torch.tensor(token_ids(tokenizer, [scene.caption for scene in scenes] + [""] * len(scenes)))
     prompt = text_encoder(ids.to(device))[0]
-    if whole_edges:
-        packed = edges_of(np.stack([scene.image for scene in scenes]), None)
-    else:
-        packed = edges_of(products, alphas)
-    control = unpack_edges(torch.from_numpy(packed).to(device)).expand(-1, 3, -1, -1).repeat(2, 1, 1, 1)
+    maps = [
+        canny(scene.image) if whole_edges else canny(p, alpha=scene.alpha)
+        for scene, p in zip(scenes, products, strict=True)
+    ]
+    control = torch.from_numpy(np.stack(maps)).to(device).float()[:, None] / 255
+    control = control.expand(-1, 3, -1, -1).repeat(2, 1, 1, 1)
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(masked.shape, generator=generator).to(device)
     scheduler = make_scheduler()

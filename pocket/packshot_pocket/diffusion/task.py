@@ -49,6 +49,7 @@ class DiffusionTask:
         output: Path,
     ) -> None:
         self.trained: nn.Module = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+        self.called = (unet,)
         self.vae, self.tokenizer, self.examples = vae, tokenizer, examples
         self.batch_size, self.output = batch_size, output
         self.scheduler = make_scheduler()
@@ -76,7 +77,7 @@ class DiffusionTask:
 
     def publish(self, averaged: nn.Module) -> None:
         """Write UNet, text encoder, tokenizer and scheduler."""
-        final = copy.deepcopy(averaged).float().cpu()
+        final = copy.deepcopy(averaged).cpu()
         self.vocabulary.settle(final["text_encoder"])
         save_checkpoint(self.output, final["unet"], final["text_encoder"], self.tokenizer)
 

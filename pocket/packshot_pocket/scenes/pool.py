@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from packshot.canvas import GREY
+from packshot.edges import canny
 from packshot_pocket.renderer import render_snapshot, render_studio
 
 Kind = Literal["studio", "snapshot"]
@@ -39,8 +40,8 @@ class Pool:
 
     Attributes:
         directory: of the shards.
-        kind: studio scenes have ``images``, ``composites``, ``alphas`` and captions; snapshots only
-            ``images``.
+        kind: studio scenes have ``images``, ``composites``, ``alphas``, ``product_edges``,
+            ``scene_edges`` and captions; snapshots only ``images``.
         count: pictures, a multiple of ``SHARD``.
         size: of the square pictures, in pixels.
     """
@@ -111,6 +112,11 @@ class Pool:
             composites = [composite(scene.foreground, scene.alpha) for scene in scenes]
             _write(self.path("composites", shard), np.stack(composites))
             _write(self.path("alphas", shard), np.stack([scene.alpha for scene in scenes]))
+            product = [
+                canny(image, alpha=scene.alpha) for image, scene in zip(composites, scenes, strict=True)
+            ]
+            _write(self.path("product_edges", shard), pack_edges(product))
+            _write(self.path("scene_edges", shard), pack_edges([canny(scene.image) for scene in scenes]))
             captions = [scene.caption for scene in scenes]
         path = self.path("captions", shard)
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
@@ -126,6 +132,11 @@ def composite(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         alpha: uint8 [H, W].
     """
     return np.where(alpha[..., None] > 0, foreground, np.uint8(GREY))
+
+
+def pack_edges(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Edge maps, uint8 [H, W] each, as uint8 [N, H, W/8], eight pixels a byte."""
+    return np.packbits(np.stack(maps) > 0, axis=2)
 
 
 def _write(path: Path, array: np.ndarray) -> None:

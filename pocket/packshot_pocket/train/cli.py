@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
@@ -19,7 +20,7 @@ def main(arguments: list[str]) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m packshot_pocket.train",
-        description="Train the pocket family: first the VAE, then the text encoder and UNet, then the ControlNet.",
+        description="Train the pocket family: the VAE first, then diffusion, then the ControlNet.",
     )
     models = parser.add_subparsers(dest="model", required=True)
     for name in (*TRAININGS, "render"):
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> int:
             length.add_argument("--minutes", type=float)
             length.add_argument("--steps", type=int)
             model.add_argument("--seed", type=int, default=0)
+            model.add_argument("--compile", action="store_true", help="compile the networks first")
             model.add_argument("--resume", action="store_true", help="go on from the last state")
     given = parser.parse_args(arguments)
     training = given.model in TRAININGS
@@ -45,10 +47,14 @@ def main(arguments: list[str]) -> int:
         workers=given.workers,
         seed=given.seed if training else 0,
         resume=training and given.resume,
+        compile=training and given.compile,
     )
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
+    if request.device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
     seed_everything(request.seed)
     (TRAININGS[given.model] if training else render)(request)
     return 0

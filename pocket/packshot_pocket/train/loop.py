@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,8 @@ from packshot_pocket.train.plan import Stage
 from packshot_pocket.training import Budget, Ema, Progress, autocast, learning_rate, load_state, save_state
 
 _STATE = "state.pt"
+#: Steps whose numbers are fetched at once.
+_TOLD_TOGETHER = 4
 
 
 class Task(Protocol):
@@ -25,10 +27,12 @@ class Task(Protocol):
     Attributes:
         name: of the model.
         trained: the module whose parameters are learned, on the device.
+        called: the modules that a step calls, which are worth compiling.
     """
 
     name: str
     trained: nn.Module
+    called: Sequence[nn.Module]
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """A batch's loss, and what else is worth printing.
@@ -58,6 +62,7 @@ class Run:
         device: to train on.
         seed: of the batches.
         resume: go on from the folder's state, if there is one.
+        compile: compile what a step calls.
         save_every_s, sheet_every_s: seconds.
     """
 
@@ -67,6 +72,7 @@ class Run:
     device: torch.device
     seed: int
     resume: bool
+    compile: bool
     save_every_s: float
     sheet_every_s: float
 
@@ -88,7 +94,11 @@ class Loop:
         self.parameters = parameters
         self.ema = Ema(task.trained, run.stage.ema_decay)
         self.averaged = copy.deepcopy(task.trained).eval().requires_grad_(False)
+        if run.compile:
+            for module in task.called:
+                module.compile()
         self.step = 0
+        self._untold: list[Tensor] = []
         seconds = self._restore() if run.resume else 0.0
         self.progress = Progress(task.name, run.budget, seconds=seconds)
 
@@ -99,7 +109,7 @@ class Loop:
             metrics = self._learn(fraction)
             self.step += 1
             self.ema.update(self.step)
-            self.progress.tell(self.step, self.run.stage.batch_size, **metrics)
+            self._tell(metrics)
             now = self.progress.elapsed_s
             if now - saved >= self.run.save_every_s:
                 self.save()
@@ -135,7 +145,17 @@ class Loop:
         self.averaged.load_state_dict(self.task.trained.state_dict())
         self.ema.copy_to(self.averaged)
 
-    def _learn(self, fraction: float) -> dict[str, float]:
+    def _tell(self, metrics: dict[str, Tensor]) -> None:
+        """Show the progress. Numbers are fetched for several steps at once: a GPU must not wait for us."""
+        self._untold.append(torch.stack([value.detach().float() for value in metrics.values()]))
+        if len(self._untold) < _TOLD_TOGETHER:
+            return
+        means = torch.stack(self._untold).mean(dim=0).tolist()
+        pictures = len(self._untold) * self.run.stage.batch_size
+        self.progress.tell(self.step, pictures, **dict(zip(metrics, means, strict=True)))
+        self._untold.clear()
+
+    def _learn(self, fraction: float) -> dict[str, Tensor]:
         stage = self.run.stage
         rate = learning_rate(stage.peak_rate, fraction, self.step, stage.warmup_steps)
         for group in self.optimizer.param_groups:
@@ -148,10 +168,7 @@ class Loop:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
-        values = torch.stack(
-            [loss.detach().float(), norm.float(), *(v.detach().float() for v in metrics.values())]
-        )
-        return dict(zip(("loss", "norm", *metrics), values.tolist(), strict=True))
+        return {"loss": loss, "norm": norm, **metrics}
 
     def _fraction(self) -> float:
         return self.run.budget.fraction(self.step, self.progress.elapsed_s)

@@ -43,7 +43,7 @@ def train_controlnet(request: Request) -> None:
     stage, device = request.plan.controlnet, torch.device(request.device)
     folder, output = request.output / "diffusion", request.output / "controlnet"
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder").to(device)
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device)
     vae, unet = request.trained("vae"), request.trained("unet")
     controlnet = make_controlnet(UnetSpec(), unet).to(device, memory_format=torch.channels_last)
     examples = request.examples(stage, vae, tokenizer)

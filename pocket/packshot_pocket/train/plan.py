@@ -54,8 +54,8 @@ class Plan:
 PLANS: dict[Device, Plan] = {
     "cuda": Plan(
         vae=Stage(64, 1e-3, 300, 0.999, 24_576),
-        diffusion=Stage(512, 1.2e-3, 1000, 0.9995, 98_304),
-        controlnet=Stage(512, 1e-3, 300, 0.999, 98_304),
+        diffusion=Stage(512, 1.2e-3, 1000, 0.9995, 65_536),
+        controlnet=Stage(512, 1e-3, 300, 0.999, 65_536),
         crop=128,
         snapshots=8_192,
         mirrored=True,
@@ -70,5 +70,6 @@ PLANS: dict[Device, Plan] = {
         snapshots=256,
         mirrored=False,
         encode_batch=8,
+        sheet_every_s=900.0,
     ),
 }

@@ -43,6 +43,7 @@ class VaeTask:
         output: Path,
     ) -> None:
         self.trained: nn.Module = vae
+        self.called = (vae.encoder, vae.decoder)
         self.crop, self.batch_size, self.output, self.weights = crop, batch_size, output, Weights()
         self.images = gather(pools, next(vae.parameters()).device)
 
@@ -58,12 +59,12 @@ class VaeTask:
         return loss, {"psnr": psnr(decoded.detach(), pixels)}
 
     def publish(self, averaged: nn.Module) -> None:
-        """Write the VAE with normalised latents."""
+        """Write the VAE with normalised latents, in half precision."""
         vae = copy.deepcopy(averaged).float()
         latents = [self._latents(vae, batch) for batch in self.images[:_MEASURED].split(8)]
         flat = torch.cat(latents).transpose(0, 1).flatten(1)
         fold_normalisation(vae, flat.mean(dim=1), flat.std(dim=1))
-        vae.cpu().save_pretrained(self.output)
+        vae.half().cpu().save_pretrained(self.output)
 
     def sheet(self, averaged: nn.Module) -> np.ndarray:
         """Held-out pictures above their reconstructions."""
