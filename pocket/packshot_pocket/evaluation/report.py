@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -44,11 +45,8 @@ class Measure:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; floats rounded to what means something."""
-        rounded = {
-            name: round(value, 4) if isinstance(value, float) else value
-            for name, value in asdict(self).items()
-        }
-        return {name: value for name, value in rounded.items() if value is not None} | {"passed": self.passed}
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: _plain(value) for name, value in given.items()} | {"passed": self.passed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +111,13 @@ def table(section: Section) -> str:
         name = f"{section.name}: {measure.name}"
         lines.append(f"{name:<68} {measure.value:>9.4g}  {bound:<9} {verdict:<5} n {measure.n:<5} {truth}")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _plain(value: object) -> object:
+    """Floats rounded; None for NaN, which JSON does not know."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def _commit() -> str | None:

@@ -12,6 +12,7 @@ import torch
 from transformers import SamModel
 
 from packshot.prompts import Letterbox, sam_prompts
+from packshot_export.loading import quiet_libraries
 from packshot_export.sam_graphs import SamDecoder, SamEncoder
 from packshot_pocket.evaluation.coffee import COFFEE_BOX, coffee_mask, coffee_photo
 from packshot_pocket.evaluation.report import Measure, Section
@@ -54,7 +55,8 @@ class Segmenter:
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        sam = SamModel.from_pretrained(checkpoint).eval()
+        with quiet_libraries():
+            sam = SamModel.from_pretrained(checkpoint).eval()
         self._encoder = SamEncoder(sam, IMAGE_MEAN, IMAGE_STD)
         self._decoder = SamDecoder(sam)
         self._side = sam.config.vision_config.image_size
@@ -182,11 +184,11 @@ def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
 
     for kind, target in (("point", 0.90), ("box", 0.93)):
         every = first(kind)
-        yield Measure(f"mean IoU, {kind}", float(every.mean()), len(every), at_least=target)
+        yield Measure(f"mean IoU, {kind}", _mean(every), len(every), at_least=target)
         for studio, where in ((False, "snapshots"), (True, "studio scenes")):
             some = first(kind, studio)
-            yield Measure(f"mean IoU, {kind}, {where}", float(some.mean()), len(some))
-        yield Measure(f"share of IoU below 0.7, {kind}", float((every < 0.7).mean()), len(every))
+            yield Measure(f"mean IoU, {kind}, {where}", _mean(some), len(some))
+        yield Measure(f"share of IoU below 0.7, {kind}", _mean(every < 0.7), len(every))
     meant = [one for one in asked if one.kind != "nothing"]
     true = np.concatenate([one.ious for one in meant])
     predicted = np.concatenate([one.iou_predictions for one in meant])
@@ -195,22 +197,25 @@ def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
     error = float(np.abs(true - predicted).mean())
     yield Measure("mean error of predicted IoU, all masks", error, len(true))
     clutter = first("clutter")
-    yield Measure("mean IoU, point on another thing", float(clutter.mean()), len(clutter), at_least=0.8)
+    yield Measure("mean IoU, point on another thing", _mean(clutter), len(clutter), at_least=0.8)
     parts = [one for one in asked if one.kind == "part"]
     sensible = np.array([max(one.whole, one.ious[0]) for one in parts])
     yield Measure(
         "point on a part: mean IoU of the answer with the part or the whole",
-        float(sensible.mean()), len(parts), at_least=0.85,
+        _mean(sensible), len(parts), at_least=0.85,
     )  # fmt: skip
     best = np.array([one.ious.max() for one in parts])
-    yield Measure(
-        "point on a part: mean IoU of the best of three with the part", float(best.mean()), len(parts)
-    )
+    yield Measure("point on a part: mean IoU of the best of three with the part", _mean(best), len(parts))
     nothing = first("nothing")
-    share = float((nothing < 0.1).mean())
+    share = _mean(nothing < 0.1)
     yield Measure(
         "point on the background: share that leaves the product out", share, len(nothing), at_least=0.9
     )
+
+
+def _mean(values: np.ndarray) -> float:
+    """NaN of nothing, without a warning."""
+    return float(values.mean()) if values.size else float("nan")
 
 
 def _details(asked: Sequence[Asked]) -> list[dict[str, object]]:

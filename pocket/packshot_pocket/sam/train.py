@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,8 +72,11 @@ class SamTrainer:
         self.training = training
         self.device = torch.device(training.device)
         seed_everything(training.seed)
-        attention = "sdpa" if self.device.type == "cuda" else "eager"
-        self.model = TrainedSam(make_sam(training.spec, attention).to(self.device))
+        state = load_state(training.output / STATE_FILE) if resume else None
+        sam = make_sam(training.spec, "sdpa" if self.device.type == "cuda" else "eager")
+        if state:
+            sam.load_state_dict(state["model"])
+        self.model = TrainedSam(sam.to(self.device))
         trained = [p for p in self.model.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         rest = [p for p in trained if p.ndim <= 1]
@@ -84,8 +86,12 @@ class SamTrainer:
             betas=(0.9, 0.98),
         )
         self.ema = Ema(self.model.sam, training.ema_decay)
-        self.step = 0
-        seconds = self._restore() if resume else 0.0
+        self.step, seconds = 0, 0.0
+        if state:
+            self.step, seconds = state["step"], state["seconds"]
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            restore_rng(state["rng"], self.device)
         self.progress = Progress("sam", training.budget, seconds=seconds)
 
     def run(self) -> None:
@@ -148,17 +154,6 @@ class SamTrainer:
 
     def _fraction(self) -> float:
         return self.training.budget.fraction(self.step, self.progress.elapsed_s)
-
-    def _restore(self) -> float:
-        state: dict[str, Any] | None = load_state(self.training.output / STATE_FILE)
-        if state is None:
-            return 0.0
-        self.model.sam.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
-        restore_rng(state["rng"], self.device)
-        return state["seconds"]
 
 
 class _InOrder(torch.utils.data.Sampler[int]):
