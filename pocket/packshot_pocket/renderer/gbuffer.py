@@ -118,11 +118,13 @@ class GBuffer:
             normal: float32 [n, 3] or [3], need not be of unit length.
             surface: its colour is replaced by ``albedo`` [n, 3] where that is given.
         """
-        self.covered[rows, columns] = True
-        self.normal[rows, columns] = normal
-        self.albedo[rows, columns] = surface.colour if albedo is None else albedo
-        self.finish[rows, columns] = (surface.gloss, surface.metal, surface.transmission)
-        self.part[rows, columns] = max(self.parts, 1)
+        # One index into flat arrays is much faster than two.
+        at = rows * self.covered.shape[1] + columns
+        self.covered.reshape(-1)[at] = True
+        self.normal.reshape(-1, 3)[at] = normal
+        self.albedo.reshape(-1, 3)[at] = surface.colour if albedo is None else albedo
+        self.finish.reshape(-1, 3)[at] = (surface.gloss, surface.metal, surface.transmission)
+        self.part.reshape(-1)[at] = max(self.parts, 1)
 
     def stand_on(self, polygon: np.ndarray) -> None:
         """The product touches the ground here: [n, 2], x and z."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from packshot_pocket.renderer.gbuffer import GBuffer
 from packshot_pocket.renderer.noise import smoothstep
+from packshot_pocket.renderer.palette import to_display
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,13 @@ def shade(buffer: GBuffer, light: Light, behind: np.ndarray | None) -> np.ndarra
             resolution. None if nothing of it is transparent.
 
     Returns:
-        float32 [h, w, 4], linear: colour times coverage, then coverage.
+        float32 [h, w, 4]: sRGB 0 to 255 times coverage, then coverage, 0 or 1.
     """
-    rows, columns = np.nonzero(buffer.covered)
-    normal = buffer.normal[rows, columns]
+    at = np.flatnonzero(buffer.covered)
+    normal = buffer.normal.reshape(-1, 3)[at]
     normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None] + 1e-6
-    albedo = buffer.albedo[rows, columns]
-    gloss, metal, transmission = buffer.finish[rows, columns].T
+    albedo = buffer.albedo.reshape(-1, 3)[at]
+    gloss, metal, transmission = np.ascontiguousarray(buffer.finish.reshape(-1, 3)[at].T)
     view = np.array([0, buffer.view.sin, buffer.view.cos], np.float32)
     facing = np.clip(normal @ view, 0.02, 1)
     reflected = 2 * facing[:, None] * normal - view
@@ -60,12 +61,14 @@ def shade(buffer: GBuffer, light: Light, behind: np.ndarray | None) -> np.ndarra
     colour = diffuse * ((1 - metal) * (1 - transmission))[:, None]
     colour += seen * tint * strength[:, None]
     if behind is not None and transmission.any():
+        rows, columns = np.divmod(at, buffer.covered.shape[1])
         through = _refracted(behind, rows, columns, normal, buffer.view.scale)
         clear = 0.3 + 0.7 * smoothstep(0.05, 0.5, facing)  # the rim of glass is darker
         colour += through * albedo * (transmission * clear)[:, None]
     result = np.zeros((*buffer.covered.shape, 4), np.float32)
-    result[rows, columns, :3] = colour
-    result[rows, columns, 3] = 1
+    flat = result.reshape(-1, 4)
+    flat[at, :3] = to_display(colour)
+    flat[at, 3] = 1
     return result
 
 
@@ -95,7 +98,7 @@ def _environment(light: Light, ray: np.ndarray, gloss: np.ndarray) -> np.ndarray
     if light.strip > 0:
         side = -np.sign(light.direction[0]) or 1.0
         along = np.clip(1 - np.abs(ray[:, 0] * side - 0.8) / (0.1 + 0.3 * blur), 0, 1)
-        result += (light.strip * 2.0 * along * smoothstep(-0.5, 0.0, ray[:, 1]))[:, None] * light.sky
+        result += (light.strip * 5.0 * along * along * smoothstep(-0.5, 0.0, ray[:, 1]))[:, None] * light.sky
     return result
 
 

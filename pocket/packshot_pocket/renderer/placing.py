@@ -10,7 +10,7 @@ import numpy as np
 
 from packshot_pocket.renderer.gbuffer import SUPERSAMPLING, GBuffer, View
 from packshot_pocket.renderer.lighting import Light, shade
-from packshot_pocket.renderer.palette import to_display, to_linear
+from packshot_pocket.renderer.palette import to_linear
 from packshot_pocket.renderer.products.design import Design
 from packshot_pocket.renderer.shadows import shrink
 
@@ -81,7 +81,6 @@ def light_up(placed: Placed, light: Light, behind: np.ndarray) -> np.ndarray:
         height, width = placed.buffer.covered.shape
         through = to_linear(cv2.resize(behind[placed.window], (width, height)))
     lit = shade(placed.buffer, light, through)
-    lit[..., :3] = to_display(lit[..., :3]) * lit[..., 3:]
     layer = np.zeros((*behind.shape[:2], 4), np.float32)
     layer[placed.window] = shrink(lit)
     return layer

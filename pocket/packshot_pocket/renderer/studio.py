@@ -161,9 +161,12 @@ def _product_light(dice: Dice, plan: _Plan, floor: np.ndarray) -> tuple[Light, n
     wall, ground = to_linear(plan.colour), to_linear(plan.material.texture.mean(axis=(0, 1)))
     grey = np.float32(dice.uniform(0.35, 0.55))
     sky = np.array([1, 1, 1], np.float32) * grey * 1.15
-    return Light(
-        plan.direction, key, softness, sky, 0.6 * grey + 0.4 * wall, 0.25 * grey + 0.55 * ground, strip
-    ), floor
+    # The softbox is a little to the front even where the shadows fall forwards, or it would show in
+    # nothing that is glossy.
+    direction = np.array([*plan.direction[:2], max(float(plan.direction[2]), 0.2)], np.float32)
+    direction /= np.linalg.norm(direction)
+    seen_wall, seen_floor = 0.6 * grey + 0.4 * wall, 0.25 * grey + 0.55 * ground
+    return Light(direction, key, softness, sky, seen_wall, seen_floor, strip), floor
 
 
 def _truth(
