@@ -36,6 +36,7 @@ class Plan:
         snapshots: amateur photos that the VAE sees besides the scenes; products come from such.
         mirrored: whether the UNet also sees every scene mirrored.
         encode_batch: pictures that the VAE encodes at once.
+        size: of the rendered pictures, in pixels.
         save_every_s: seconds between states to go on from.
         sheet_every_s: seconds between sheets of samples.
     """
@@ -47,6 +48,7 @@ class Plan:
     snapshots: int
     mirrored: bool
     encode_batch: int
+    size: int = 256
     save_every_s: float = 150.0
     sheet_every_s: float = 300.0
 

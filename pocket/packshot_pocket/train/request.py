@@ -53,13 +53,13 @@ class Request:
 
     def pool(self, stage: Stage) -> Pool:
         """The scenes that a stage is trained on, drawn."""
-        pool = Pool(self.scenes, "studio", stage.scenes)
+        pool = Pool(self.scenes, "studio", stage.scenes, self.plan.size)
         pool.fill(self.workers)
         return pool
 
     def snapshots(self) -> Pool:
         """The amateur photos, drawn."""
-        pool = Pool(self.scenes, "snapshot", self.plan.snapshots)
+        pool = Pool(self.scenes, "snapshot", self.plan.snapshots, self.plan.size)
         pool.fill(self.workers)
         return pool
 
