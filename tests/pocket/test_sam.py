@@ -162,6 +162,16 @@ def test_samples_are_the_same_whenever_they_are_drawn():
     assert first["point_known"][0]
 
 
+def test_a_click_beside_everything_means_what_is_no_thing(monkeypatch):
+    monkeypatch.setattr("packshot_pocket.sam.samples._SHARES", (0, 0, 0, 1))
+    monkeypatch.setattr("packshot_pocket.sam.samples._NOTHING_CLICKED", 1.0)
+    for sample in (SamSamples(SamSpec(), number, 1)[0] for number in range(6)):
+        meant = sample["point_truths"][0] > 250
+        boxed = sample["box_truth"] > 250
+        assert meant.any()
+        assert not (meant & boxed).any()
+
+
 def test_a_training_goes_on_where_it_stopped_and_its_checkpoint_is_a_sam(tmp_path, monkeypatch):
     monkeypatch.setattr("packshot_pocket.sam.samples._SHARES", (0, 0, 0, 1))
     whole, halves = tmp_path / "whole", tmp_path / "halves"

@@ -30,6 +30,8 @@ _APART = 2**48
 _MIN_COVER, _MAX_COVER = 0.003, 0.8
 #: How often a click means only the part that it hits; how often other prompts do.
 _PART_CLICKED, _PART_SHOWN = 0.15, 0.25
+#: How often somebody clicks beside everything. What is meant is then all that is no thing: never the product.
+_NOTHING_CLICKED = 0.06
 
 
 class SamSamples(Dataset[dict[str, Tensor]]):
@@ -145,7 +147,8 @@ def _sample(
     def small(mask: np.ndarray) -> np.ndarray:
         return cv2.resize(mask, low, interpolation=cv2.INTER_AREA)
 
-    point, candidates = _one_click(rng, _pick(rng, regions))
+    nothing = rng.random() < _NOTHING_CLICKED and _background(regions, view)
+    point, candidates = _one_click(rng, nothing or _pick(rng, regions))
     truths = np.zeros((NUM_CANDIDATES, *low), np.uint8)
     for number, candidate in enumerate(candidates):
         truths[number] = small(candidate)
@@ -172,6 +175,15 @@ def _pick(rng: _Rng, regions: list[Region]) -> Region:
     """Large things more often than small ones."""
     cover = np.array([np.sqrt((region.mask >= 128).mean()) for region in regions])
     return regions[rng.choice(len(regions), p=cover / cover.sum())]
+
+
+def _background(regions: list[Region], view: View) -> Region | None:
+    """Everything but the regions; None where there is hardly anything."""
+    mask = np.zeros((view.side, view.side), np.uint8)
+    mask[: view.height, : view.width] = 255
+    for region in regions:
+        mask -= np.minimum(mask, region.mask)
+    return Region(mask) if (mask >= 128).mean() > 0.05 else None
 
 
 def _meant(rng: _Rng, region: Region) -> np.ndarray:
