@@ -15,9 +15,9 @@ from packshot_pocket.sam.losses import iou, pairwise_cost, sam_loss
 from packshot_pocket.sam.model import IMAGE_MEAN, IMAGE_STD, SamSpec, make_sam, pixel_values
 from packshot_pocket.sam.samples import SamSamples
 from packshot_pocket.sam.shapes import shapes
-from packshot_pocket.sam.step import corrections
+from packshot_pocket.sam.step import TrainedDecoder, corrections
 from packshot_pocket.sam.train import SamTraining, main, train_sam
-from packshot_pocket.training import Budget
+from packshot_pocket.training import Budget, autocast
 
 TINY = SamSpec(
     image_size=64, patch_size=8, hidden_size=32, num_layers=2, num_heads=2, window_size=4, global_layers=(1,),
@@ -122,6 +122,18 @@ def test_the_cost_of_a_pair_is_focal_plus_dice(disc):
     focal = (wrong**2 * -torch.log(1 - wrong)).mean()
     dice = 1 - (2 * (p * truth).sum() + 1) / ((p**2).sum() + (truth**2).sum() + 1)
     assert pairwise_cost(logits, truth)[0, 1, 0].item() == pytest.approx((20 * focal + dice).item(), rel=1e-4)
+
+
+def test_less_precise_arithmetic_moves_neither_costs_nor_prompts(disc):
+    torch.manual_seed(0)
+    truth = torch.from_numpy(disc).float()[None, None]
+    logits = torch.randn(1, 3, 64, 64)
+    decoder = TrainedDecoder(make_sam(TINY))
+    prompt = torch.tensor([[[61.3, 2.7], [0.0, 0.0]]]), torch.tensor([[1, -1]])
+    exact = pairwise_cost(logits, truth), decoder._embed(*prompt)
+    with autocast(torch.device("cpu")):
+        trained = pairwise_cost(logits, truth), decoder._embed(*prompt)
+    assert all(torch.equal(a, b) for a, b in zip(exact, trained, strict=True))
 
 
 def test_only_the_best_mask_and_the_predictions_pay(disc):

@@ -29,9 +29,12 @@ def pairwise_cost(logits: Tensor, truths: Tensor) -> Tensor:
     # products of matrices.
     inside = (1 - probability).square() * (softplus - logit)
     outside = probability.square() * softplus
-    focal = (outside.sum(dim=2, keepdim=True) + (inside - outside) @ truth) / logit.shape[2]
+    # In full precision: sums over all pixels, whose differences matter.
+    with torch.autocast(logits.device.type, enabled=False):
+        focal = (outside.sum(dim=2, keepdim=True) + (inside - outside) @ truth) / logit.shape[2]
+        overlap = probability @ truth
     sizes = probability.square().sum(dim=2)[:, :, None] + truth.square().sum(dim=1)[:, None]
-    dice = 1 - (2 * (probability @ truth) + 1) / (sizes + 1)
+    dice = 1 - (2 * overlap + 1) / (sizes + 1)
     return _FOCAL_WEIGHT * focal + dice
 
 

@@ -22,6 +22,17 @@ from packshot_pocket.sam.model import pixel_values
 Batch = Mapping[str, Tensor]
 
 
+class TrainedDecoder(SamDecoder):
+    """The exported decoder, whose prompts keep their full precision also where training has less.
+
+    bfloat16 would move clicks by a pixel.
+    """
+
+    def _embed(self, coords: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(coords.device.type, enabled=False):
+            return super()._embed(coords, labels)
+
+
 class TrainedSam(nn.Module):
     """A SAM with the losses of a batch. The decoder is the graph that is exported.
 
@@ -32,7 +43,7 @@ class TrainedSam(nn.Module):
     def __init__(self, sam: SamModel) -> None:
         super().__init__()
         self.sam = sam
-        self.decoder = SamDecoder(sam)
+        self.decoder = TrainedDecoder(sam)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """A batch of :class:`packshot_pocket.sam.samples.SamSamples` → loss, and metrics without gradient."""
