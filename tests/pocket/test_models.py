@@ -77,7 +77,7 @@ def test_the_vocabulary_is_shipped_with_its_licence():
 
 def test_unknown_words_are_put_between_the_words_of_some_captions(tokenizer):
     rows = torch.tensor(token_ids(tokenizer, ["a red mug", ""]))
-    vocabulary = Vocabulary(rows.tolist(), len(tokenizer))
+    vocabulary = Vocabulary(rows, len(tokenizer))
     ids = rows.repeat_interleave(200, 0)
     mixed = vocabulary.sprinkle(ids, 0.5, torch.Generator().manual_seed(0), tokenizer.eos_token_id)
     changed = (mixed != ids).any(dim=1)
@@ -93,7 +93,7 @@ def test_unknown_words_are_put_between_the_words_of_some_captions(tokenizer):
 def test_unused_tokens_end_with_the_embedding_of_some_word(tokenizer):
     text_encoder = make_text_encoder(TextSpec(8, 1, 2), tokenizer)
     rows = token_ids(tokenizer, ["a red mug"])
-    vocabulary = Vocabulary(rows, len(tokenizer))
+    vocabulary = Vocabulary(torch.tensor(rows), len(tokenizer))
     table = text_encoder.get_input_embeddings().weight
     before = table.detach().clone()
     vocabulary.settle(text_encoder)

@@ -18,7 +18,7 @@ from packshot_export.random_parts import make_sam, sam_preprocessor
 from packshot_pocket.controlnet import task as controlnet_task
 from packshot_pocket.diffusion import latents
 from packshot_pocket.diffusion import task as diffusion_task
-from packshot_pocket.diffusion.sample import paint_scenes
+from packshot_pocket.diffusion.sample import Sampling, paint_scenes
 from packshot_pocket.renderer import render_studio
 from packshot_pocket.scenes import pool
 from packshot_pocket.text.tokenizer import make_tokenizer, token_ids
@@ -92,11 +92,12 @@ def test_scenes_are_repainted_around_their_products(family):
     text_encoder = CLIPTextModel.from_pretrained(family / "diffusion" / "text_encoder", dtype=torch.float32)
     models = (unet, text_encoder, vae, make_tokenizer())
     scenes = [render_studio(1, 64, "held_out")]
-    plain = paint_scenes(scenes, *models, num_inference_steps=2)
+    plain = paint_scenes(scenes, *models, Sampling(num_inference_steps=2))
     whole = scenes[0].alpha == 255
     assert (plain[0][whole] == scenes[0].foreground[whole]).all()
     controlnet = load(ControlNetModel, "controlnet")
-    ignored = paint_scenes(scenes, *models, controlnet, 0.0, num_inference_steps=2)
+    unheard = Sampling(num_inference_steps=2, controlnet_conditioning_scale=0.0)
+    ignored = paint_scenes(scenes, *models, unheard, controlnet)
     assert (ignored == plain).all()
 
 

@@ -16,7 +16,7 @@ from packshot_pocket.controlnet.edges import choose_edges
 from packshot_pocket.diffusion.latents import LatentSet, unpack_edges
 from packshot_pocket.diffusion.model import make_scheduler
 from packshot_pocket.diffusion.noise import add_noise
-from packshot_pocket.diffusion.sample import paint_scenes, rows_of
+from packshot_pocket.diffusion.sample import Sampling, paint_scenes, rows_of
 from packshot_pocket.diffusion.task import CAPTION_DROPOUT
 from packshot_pocket.renderer import render_studio
 from packshot_pocket.text.tokenizer import token_ids
@@ -89,6 +89,9 @@ class ControlNetTask:
     def sheet(self, averaged: nn.Module) -> np.ndarray:
         """Held-out scenes, and what is painted with their edges at rising scales."""
         scenes = [render_studio(seed, 256, "held_out") for seed in _SHEET_SEEDS]
-        models = (self.unet, self.text_encoder, self.vae, self.tokenizer, averaged)
-        painted = [paint_scenes(scenes, *models, scale, whole_edges=True) for scale in _SHEET_SCALES]
+        models = (self.unet, self.text_encoder, self.vae, self.tokenizer)
+        painted = [
+            paint_scenes(scenes, *models, Sampling(controlnet_conditioning_scale=scale), averaged)
+            for scale in _SHEET_SCALES
+        ]
         return rows_of(np.stack([scene.image for scene in scenes]), *painted)

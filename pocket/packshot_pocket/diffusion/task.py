@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from packshot_pocket.diffusion.latents import LatentSet
 from packshot_pocket.diffusion.model import make_scheduler, save_checkpoint
 from packshot_pocket.diffusion.noise import add_noise
-from packshot_pocket.diffusion.sample import paint_scenes, rows_of
+from packshot_pocket.diffusion.sample import Sampling, paint_scenes, rows_of
 from packshot_pocket.renderer import render_studio
 from packshot_pocket.text.encoder import Vocabulary
 from packshot_pocket.text.tokenizer import token_ids
@@ -53,7 +53,7 @@ class DiffusionTask:
         self.vae, self.tokenizer, self.examples = vae, tokenizer, examples
         self.batch_size, self.output = batch_size, output
         self.scheduler = make_scheduler()
-        self.vocabulary = Vocabulary(examples.ids.unique(dim=0).tolist(), len(tokenizer))
+        self.vocabulary = Vocabulary(examples.ids, len(tokenizer))
         self.empty = torch.tensor(token_ids(tokenizer, [""]), device=examples.ids.device)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -84,5 +84,6 @@ class DiffusionTask:
     def sheet(self, averaged: nn.Module) -> np.ndarray:
         """Held-out scenes above what is painted in their place."""
         scenes = [render_studio(seed, 256, "held_out") for seed in _SHEET_SEEDS]
-        painted = paint_scenes(scenes, averaged["unet"], averaged["text_encoder"], self.vae, self.tokenizer)
+        models = (averaged["unet"], averaged["text_encoder"], self.vae, self.tokenizer)
+        painted = paint_scenes(scenes, *models, Sampling())
         return rows_of(np.stack([scene.image for scene in scenes]), painted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -50,14 +49,13 @@ class Vocabulary:
     one unused token is trained to mean "some word", and is given to every unused token in the end.
 
     Args:
-        ids: of all captions.
+        ids: int64, of all captions.
         size: of the tokenizer's vocabulary.
     """
 
-    def __init__(self, ids: Iterable[Iterable[int]], size: int) -> None:
+    def __init__(self, ids: Tensor, size: int) -> None:
         self.known = torch.zeros(size, dtype=torch.bool)
-        for row in ids:
-            self.known[torch.tensor(list(row))] = True
+        self.known[ids.unique().cpu()] = True
         self.unknown = int(torch.nonzero(~self.known)[0, 0])
 
     def sprinkle(self, ids: Tensor, share: float, generator: torch.Generator, end: int) -> Tensor:

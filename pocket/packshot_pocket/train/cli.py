@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> int:
         model.add_argument("--scenes", type=Path, help="directory of the rendered pictures (OUTPUT/scenes)")
         model.add_argument("--device", choices=sorted(PLANS), default="cpu")
         model.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render")
-        if name != "render":
+        if name == "render":
+            model.add_argument("--for", dest="purpose", choices=sorted(TRAININGS), default="diffusion")
+        else:
             length = model.add_mutually_exclusive_group(required=True)
             length.add_argument("--minutes", type=float)
             length.add_argument("--steps", type=int)
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     training = given.model in TRAININGS
     request = Request(
-        model=given.model,
+        model=given.model if training else given.purpose,
         output=given.output,
         scenes=given.scenes or given.output / "scenes",
         budget=Budget(given.steps, given.minutes) if training else Budget(steps=1),

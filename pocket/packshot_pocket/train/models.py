@@ -52,10 +52,12 @@ def train_controlnet(request: Request) -> None:
 
 
 def render(request: Request) -> None:
-    """Draw all that the trainings need; they would do it themselves."""
+    """Draw what the training of ``request.model`` needs. It would do so itself."""
     plan = request.plan
-    request.snapshots()
-    request.pool(max((plan.vae, plan.diffusion, plan.controlnet), key=lambda stage: stage.scenes))
+    stages = {"vae": plan.vae, "diffusion": plan.diffusion, "controlnet": plan.controlnet}
+    if request.model == "vae":
+        request.snapshots()
+    request.pool(stages[request.model])
 
 
 TRAININGS = {"vae": train_vae, "diffusion": train_diffusion, "controlnet": train_controlnet}

@@ -55,11 +55,11 @@ class Plan:
 
 PLANS: dict[Device, Plan] = {
     "cuda": Plan(
-        vae=Stage(64, 1e-3, 300, 0.999, 24_576),
+        vae=Stage(64, 1e-3, 300, 0.999, 16_384),
         diffusion=Stage(512, 1.2e-3, 1000, 0.9995, 65_536),
         controlnet=Stage(512, 1e-3, 300, 0.999, 65_536),
         crop=128,
-        snapshots=8_192,
+        snapshots=4_096,
         mirrored=True,
         encode_batch=256,
         save_every_s=120.0,
