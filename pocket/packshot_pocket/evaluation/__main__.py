@@ -15,9 +15,10 @@ from packshot_pocket.evaluation.painting import Painter
 from packshot_pocket.evaluation.report import Section, table, write_report
 from packshot_pocket.evaluation.scenes import evaluate_scenes
 from packshot_pocket.evaluation.segmentation import evaluate_sam
+from packshot_pocket.evaluation.speed import evaluate_speed
 from packshot_pocket.evaluation.vae import evaluate_vae
 
-SECTIONS = ("vae", "scenes", "controlnet", "sam")
+SECTIONS = ("vae", "scenes", "controlnet", "sam", "speed")
 
 
 def main(arguments: list[str]) -> int:
@@ -27,6 +28,7 @@ def main(arguments: list[str]) -> int:
         "--checkpoints", type=Path, required=True, help="directory with diffusion, controlnet and sam"
     )
     parser.add_argument("--output", type=Path, required=True, help="directory of evaluation.json and sheets")
+    parser.add_argument("--repository", type=Path, help="the family as exported; without it no speed")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be repeated")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--scenes", type=int, default=96, help="scenes to paint, and to encode")
@@ -68,6 +70,8 @@ def _evaluated(given: argparse.Namespace) -> Iterator[Section]:
         yield evaluate_control(painter(), given.output, given.control_scenes, parameters)
     if "sam" in wanted:
         yield evaluate_sam(given.checkpoints / "sam", given.output, given.photos)
+    if "speed" in wanted and given.repository:
+        yield evaluate_speed(given.repository, given.steps, given.guidance_scale)
 
 
 if __name__ == "__main__":
