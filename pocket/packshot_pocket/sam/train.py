@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -176,6 +177,23 @@ def train_sam(training: SamTraining, resume: bool = False) -> None:
     SamTrainer(training, resume).run()
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much at a time on a kind of device; names as in :class:`SamTraining`."""
+
+    batch_size: int
+    workers: int
+    views: int
+    peak_rate: float
+    warmup_steps: int
+
+
+PLANS: dict[str, Plan] = {
+    "cuda": Plan(64, os.cpu_count() or 1, 4, 1e-3, 300),
+    "cpu": Plan(8, 0, 4, 8e-4, 60),
+}
+
+
 def main(arguments: list[str]) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m packshot_pocket.sam.train", description=__doc__)
@@ -183,27 +201,28 @@ def main(arguments: list[str]) -> int:
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float)
     length.add_argument("--steps", type=int)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=0, help="processes that draw pictures")
-    parser.add_argument("--views", type=int, default=1, help="samples of each picture that is drawn")
-    parser.add_argument("--peak-rate", type=float, default=8e-4)
+    parser.add_argument("--device", choices=sorted(PLANS), default="cpu")
+    parser.add_argument("--batch-size", type=int, help="pictures of a step")
+    parser.add_argument("--workers", type=int, help="processes that draw pictures")
+    parser.add_argument("--views", type=int, help="samples of each picture that is drawn")
+    parser.add_argument("--peak-rate", type=float, help="highest learning rate")
     parser.add_argument(
         "--image-size", type=int, default=256, help="128 learns four times as fast, with coarser masks"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the state in the directory")
     given = parser.parse_args(arguments)
+    chosen = {name: getattr(given, name) for name in ("batch_size", "workers", "views", "peak_rate")}
+    plan = replace(
+        PLANS[given.device], **{name: value for name, value in chosen.items() if value is not None}
+    )
     training = SamTraining(
         output=given.output,
         budget=Budget(given.steps, given.minutes),
         device=given.device,
-        batch_size=given.batch_size,
-        workers=given.workers,
-        views=given.views,
-        peak_rate=given.peak_rate,
         seed=given.seed,
         spec=replace(POCKET, image_size=given.image_size),
+        **asdict(plan),
     )
     train_sam(training, given.resume)
     return 0
