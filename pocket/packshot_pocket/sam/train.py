@@ -189,7 +189,7 @@ class Plan:
 
 
 PLANS: dict[str, Plan] = {
-    "cuda": Plan(64, os.cpu_count() or 1, 4, 1e-3, 300),
+    "cuda": Plan(64, os.cpu_count() or 1, 6, 1e-3, 300),
     "cpu": Plan(8, 0, 4, 8e-4, 60),
 }
 
