@@ -190,3 +190,10 @@ def test_only_what_is_painted_counts_fully_and_the_rim_most():
     noised = add_noise(latents, masks, latents, make_scheduler(), torch.Generator().manual_seed(0))
     assert noised.weights[0, 0, 5, 5] < noised.weights[0, 0, 0, 0] < noised.weights[0, 0, 3, 5]
     assert noised.loss(noised.target) == 0
+
+
+def test_a_fresh_vae_s_latents_are_hardly_noised():
+    torch.manual_seed(0)
+    posterior = make_vae(VaeSpec()).encode(torch.rand(1, 3, 64, 64) * 2 - 1).latent_dist
+    assert posterior.std.max() < 0.1
+    assert posterior.mean.std() > posterior.std.max()

@@ -11,6 +11,7 @@ from torch import Tensor
 LATENT_CHANNELS = 4
 #: Pixels of a latent's side.
 FACTOR = 8
+_FIRST_LOGVAR = -6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,12 @@ class VaeSpec:
 
 
 def make_vae(spec: VaeSpec) -> AutoencoderKL:
-    """A fresh VAE. Latents are not scaled by its config: see :func:`fold_normalisation`."""
-    return AutoencoderKL(
+    """A fresh VAE. Latents are not scaled by its config: see :func:`fold_normalisation`.
+
+    It begins with little noise on its latents. With diffusers' own start the noise is as strong as the
+    latents, and hundreds of steps go by before anything can be seen through it.
+    """
+    vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=spec.channels,
@@ -39,6 +44,10 @@ def make_vae(spec: VaeSpec) -> AutoencoderKL:
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
+    with torch.no_grad():
+        vae.quant_conv.weight[LATENT_CHANNELS:] = 0
+        vae.quant_conv.bias[LATENT_CHANNELS:] = _FIRST_LOGVAR
+    return vae
 
 
 @torch.no_grad()
