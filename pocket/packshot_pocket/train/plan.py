@@ -66,8 +66,8 @@ PLANS: dict[Device, Plan] = {
     ),
     "cpu": Plan(
         vae=Stage(8, 8e-4, 50, 0.995, 1_536),
-        diffusion=Stage(16, 8e-4, 100, 0.998, 1_536),
-        controlnet=Stage(16, 8e-4, 50, 0.995, 1_536),
+        diffusion=Stage(16, 8e-4, 100, 0.998, 1_024),
+        controlnet=Stage(16, 8e-4, 50, 0.995, 1_024),
         crop=64,
         snapshots=256,
         mirrored=False,
