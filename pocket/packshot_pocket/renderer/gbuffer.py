@@ -70,34 +70,30 @@ class GBuffer:
 
     Attributes:
         view: how it is seen.
-        covered: bool [h, w].
-        normal: float32 [h, w, 3], in the world's axes.
-        albedo: float32 [h, w, 3], linear.
-        finish: float32 [h, w, 3]: gloss, metal, transmission.
-        part: uint8 [h, w], the number of the part; 0 where there is none.
+        samples: float32 [h, w, 9]: normal in the world's axes, linear albedo, gloss, metal,
+            transmission. Undefined where nothing is drawn.
+        part: uint8 [h, w], the number of the part, from 1; 0 where nothing is drawn.
         footprint: polygons [n, 2] in x and z where the product touches the ground.
+        parts: how many parts were begun.
+        transmission: the largest of any surface.
     """
 
     view: View
-    covered: np.ndarray
-    normal: np.ndarray
-    albedo: np.ndarray
-    finish: np.ndarray
+    samples: np.ndarray
     part: np.ndarray
     footprint: list[np.ndarray] = field(default_factory=list)
     parts: int = 0
+    transmission: float = 0.0
 
     @classmethod
     def empty(cls, height: int, width: int, view: View) -> GBuffer:
         """Nothing drawn yet."""
-        return cls(
-            view,
-            np.zeros((height, width), bool),
-            np.zeros((height, width, 3), np.float32),
-            np.zeros((height, width, 3), np.float32),
-            np.zeros((height, width, 3), np.float32),
-            np.zeros((height, width), np.uint8),
-        )
+        return cls(view, np.empty((height, width, 9), np.float32), np.zeros((height, width), np.uint8))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.part.shape[0], self.part.shape[1]
 
     def begin_part(self) -> None:
         """What is drawn from here on is another part, such as a cap."""
@@ -118,13 +114,15 @@ class GBuffer:
             normal: float32 [n, 3] or [3], need not be of unit length.
             surface: its colour is replaced by ``albedo`` [n, 3] where that is given.
         """
+        block = np.empty((len(rows), 9), np.float32)
+        block[:, :3] = normal
+        block[:, 3:6] = surface.colour if albedo is None else albedo
+        block[:, 6:] = (surface.gloss, surface.metal, surface.transmission)
         # One index into flat arrays is much faster than two.
-        at = rows * self.covered.shape[1] + columns
-        self.covered.reshape(-1)[at] = True
-        self.normal.reshape(-1, 3)[at] = normal
-        self.albedo.reshape(-1, 3)[at] = surface.colour if albedo is None else albedo
-        self.finish.reshape(-1, 3)[at] = (surface.gloss, surface.metal, surface.transmission)
+        at = rows * self.part.shape[1] + columns
+        self.samples.reshape(-1, 9)[at] = block
         self.part.reshape(-1)[at] = max(self.parts, 1)
+        self.transmission = max(self.transmission, surface.transmission)
 
     def stand_on(self, polygon: np.ndarray) -> None:
         """The product touches the ground here: [n, 2], x and z."""

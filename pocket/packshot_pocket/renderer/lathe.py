@@ -85,41 +85,38 @@ def _turn(
     inside: bool,
 ) -> None:
     view = buffer.view
-    radius, height = _resample(profile, view.scale)
+    radius, heights = _resample(profile, view.scale)
     origin = view.project(np.array([centre[0], 0.0, centre[1]]))
     across = np.maximum(radius * view.scale, 0.3)
     deep = np.maximum(across * view.sin, 0.3)
-    middles = origin[1] - height * view.scale * view.cos
+    middles = origin[1] - heights * view.scale * view.cos
     left, top = math.floor(origin[0] - across.max()) - 2, math.floor((middles - deep).min()) - 2
     right, bottom = math.ceil(origin[0] + across.max()) + 3, math.ceil((middles + deep).max()) + 3
     left, top = max(left, 0), max(top, 0)
-    right, bottom = min(right, buffer.covered.shape[1]), min(bottom, buffer.covered.shape[0])
+    right, bottom = min(right, buffer.shape[1]), min(bottom, buffer.shape[0])
     if left >= right or top >= bottom:
         return
     layer, first = (np.zeros((bottom - top, right - left), np.float32) for _ in range(2))
-    one = 1 << _SHIFT
-    for index in range(len(radius)):
-        middle = (round((origin[0] - left) * one), round((middles[index] - top) * one))
-        axes = (round(across[index] * one), round(deep[index] * one))
+    # In sixteenths of a pixel.
+    places = np.stack([np.full_like(middles, origin[0] - left), middles - top, across, deep], axis=1)
+    for index, (x, y, width, height) in enumerate(np.rint(places * (1 << _SHIFT)).astype(int).tolist()):
         for target in (layer, first) if index == 0 else (layer,):
-            cv2.ellipse(target, middle, axes, 0, 0, 360, index + 1.0, -1, cv2.LINE_8, _SHIFT)
+            cv2.ellipse(target, (x, y), (width, height), 0, 0, 360, index + 1.0, -1, cv2.LINE_8, _SHIFT)
     if inside:
         layer *= first  # deeper circles are seen through the opening only
     rows, columns = np.nonzero(layer)
-    index = layer[rows, columns].astype(np.int32) - 1
-    x = (columns + left - origin[0]).astype(np.float32) / across[index]
-    z = (rows + top - middles[index]).astype(np.float32) / deep[index]
+    index = layer.reshape(-1)[rows * layer.shape[1] + columns].astype(np.int32) - 1
+    tangent = np.stack([np.gradient(radius), np.gradient(heights)])
+    tangent /= np.maximum(np.hypot(*tangent), 1e-6)
+    table = np.stack([across, deep, middles - top, tangent[1], -tangent[0], heights], axis=1)
+    width, depth, middle, outward, upward, level = table.astype(np.float32)[index].T
     # The circle's rim: x is exact, z follows from it, so prints do not jitter from row to row.
-    x = np.clip(x, -1, 1)
-    z = np.copysign(np.sqrt(1 - x * x), z)
-    tangent = np.stack([np.gradient(radius), np.gradient(height)], axis=1)
-    tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-6)[:, None]
-    outward, upward = tangent[index, 1], -tangent[index, 0]
-    # An inner profile runs downwards, so the same formula points inwards there.
-    normal = np.stack([x * outward, upward, z * outward], axis=1).astype(np.float32)
+    x = np.clip((columns + np.float32(left - origin[0])) / width, -1, 1)
+    z = np.copysign(np.sqrt(1 - x * x), (rows - middle) / depth)
+    normal = np.stack([x * outward, upward, z * outward], axis=1)
     albedo = None
     if band is not None:
-        albedo = _printed(band, surface, height[index], np.arctan2(x, z))
+        albedo = _printed(band, surface, level, np.arctan2(x, z))
     buffer.put(rows + top, columns + left, normal, surface, albedo)
 
 

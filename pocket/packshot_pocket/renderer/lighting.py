@@ -42,73 +42,71 @@ def shade(buffer: GBuffer, light: Light, behind: np.ndarray | None) -> np.ndarra
     Returns:
         float32 [h, w, 4]: sRGB 0 to 255 times coverage, then coverage, 0 or 1.
     """
-    at = np.flatnonzero(buffer.covered)
-    normal = buffer.normal.reshape(-1, 3)[at]
-    normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None] + 1e-6
-    albedo = buffer.albedo.reshape(-1, 3)[at]
-    gloss, metal, transmission = np.ascontiguousarray(buffer.finish.reshape(-1, 3)[at].T)
+    at = np.flatnonzero(buffer.part)
+    # Components first: arithmetic on long rows is several times faster than on triples.
+    samples = np.ascontiguousarray(buffer.samples.reshape(-1, 9)[at].T)
+    normal, albedo, (gloss, metal, transmission) = samples[:3], samples[3:6], samples[6:]
+    normal /= np.sqrt(np.einsum("ij,ij->j", normal, normal)) + 1e-6
     view = np.array([0, buffer.view.sin, buffer.view.cos], np.float32)
-    facing = np.clip(normal @ view, 0.02, 1)
-    reflected = 2 * facing[:, None] * normal - view
-    up = normal[:, 1] * 0.5 + 0.5
-    lit = np.clip((normal @ light.direction + 0.25) / 1.25, 0, 1)
-    around = _blend(light, up)
-    diffuse = albedo * (around + lit[:, None] * light.key)
-    fresnel = 0.04 + 0.96 * (1 - facing) ** 5 * (0.2 + 0.8 * gloss)
+    facing = np.clip(view @ normal, 0.02, 1)
+    reflected = 2 * facing * normal - view[:, None]
+    lit = np.clip((light.direction @ normal + 0.25) / 1.25, 0, 1)
+    diffuse = albedo * (_blend(light, normal[1] * 0.5 + 0.5) + _coloured(light.key, lit))
+    away = 1 - facing
+    fresnel = 0.04 + 0.96 * away * away * away * away * away * (0.2 + 0.8 * gloss)
     strength = gloss * fresnel + metal * (1 - fresnel) * (0.35 + 0.65 * gloss)
-    seen = _environment(light, reflected, gloss)
-    tint = 1 - metal[:, None] * (1 - albedo)
-    colour = diffuse * ((1 - metal) * (1 - transmission))[:, None]
-    colour += seen * tint * strength[:, None]
-    if behind is not None and transmission.any():
-        rows, columns = np.divmod(at, buffer.covered.shape[1])
-        through = _refracted(behind, rows, columns, normal, buffer.view.scale)
+    colour = diffuse * ((1 - metal) * (1 - transmission))
+    colour += _environment(light, reflected, gloss) * (1 - metal * (1 - albedo)) * strength
+    if behind is not None:
+        through = _refracted(behind, at, normal, buffer.view.scale)
         clear = 0.3 + 0.7 * smoothstep(0.05, 0.5, facing)  # the rim of glass is darker
-        colour += through * albedo * (transmission * clear)[:, None]
-    result = np.zeros((*buffer.covered.shape, 4), np.float32)
-    flat = result.reshape(-1, 4)
-    flat[at, :3] = to_display(colour)
-    flat[at, 3] = 1
+        colour += through * albedo * (transmission * clear)
+    result = np.zeros((*buffer.shape, 4), np.float32)
+    block = np.ones((len(at), 4), np.float32)
+    block[:, :3] = to_display(colour).T
+    result.reshape(-1, 4)[at] = block
     return result
+
+
+def _coloured(colour: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """[3] and [n] → float32 [3, n]."""
+    return np.asarray(colour, np.float32)[:, None] * amount
 
 
 def _blend(light: Light, up: np.ndarray) -> np.ndarray:
-    """The room in a direction: floor below (``up`` 0), wall ahead (0.5), sky above (1)."""
+    """The room in a direction: floor below (``up`` 0), wall ahead (0.5), sky above (1). [3, n]."""
     from_sky, from_floor = np.clip(2 * up - 1, 0, 1), np.clip(1 - 2 * up, 0, 1)
-    shares = np.stack([from_sky, 1 - from_sky - from_floor, from_floor], axis=1)
-    return shares @ np.stack([light.sky, light.wall, light.floor]).astype(np.float32)
+    shares = np.stack([from_sky, 1 - from_sky - from_floor, from_floor])
+    return np.stack([light.sky, light.wall, light.floor]).astype(np.float32).T @ shares
 
 
 def _environment(light: Light, ray: np.ndarray, gloss: np.ndarray) -> np.ndarray:
-    """What is seen along ``ray`` in a surface of that gloss: float32 [n, 3]."""
+    """What is seen along rays [3, n] in surfaces of that gloss [n]: float32 [3, n]."""
     blur = 0.9 - 0.8 * gloss
-    room = _blend(light, np.clip(ray[:, 1] * (1.4 - 0.4 * blur) * 0.5 + 0.5, 0, 1))
-    room = room * (0.55 + 0.45 * np.clip(ray[:, 2] + 0.6, 0, 1))[:, None]  # dark behind the camera's edges
+    room = _blend(light, np.clip(ray[1] * (0.7 - 0.2 * blur) + 0.5, 0, 1))
+    room *= 0.55 + 0.45 * np.clip(ray[2] + 0.6, 0, 1)  # it is dark behind the camera
     right = np.array([light.direction[2], 0, -light.direction[0]], np.float32)
     right /= np.linalg.norm(right) + 1e-6
     upward = np.cross(light.direction, right).astype(np.float32)
-    ahead = np.maximum(ray @ light.direction, 1e-3)
+    ahead, sideways, above = np.stack([light.direction, right, upward / np.float32(1.4)]) @ ray
     # In the softbox's own plane: how far outside its frame the ray meets it.
-    outside = np.maximum(np.abs(ray @ right) / ahead, np.abs(ray @ upward) / ahead / 1.4) - light.softness
-    edge = 0.04 + 0.8 * blur
+    outside = np.maximum(np.abs(sideways), np.abs(above)) / np.maximum(ahead, 1e-3) - light.softness
+    box = np.clip(0.5 - outside / (0.08 + 1.6 * blur), 0, 1) * (ahead > 0)
     # A rough surface spreads the same light over a larger patch.
-    power = 11.0 * light.softness**2 / (light.softness + 0.5 * blur) ** 2 + 0.5
-    box = np.clip(0.5 - outside / (2 * edge), 0, 1) * (ray @ light.direction > 0)
-    result = room + (power * box * box * (3 - 2 * box))[:, None] * light.key
+    power = 11.0 * np.square(light.softness / (light.softness + 0.5 * blur)) + 0.5
+    room += _coloured(light.key, power * box * box * (3 - 2 * box))
     if light.strip > 0:
         side = -np.sign(light.direction[0]) or 1.0
-        along = np.clip(1 - np.abs(ray[:, 0] * side - 0.8) / (0.1 + 0.3 * blur), 0, 1)
-        result += (light.strip * 5.0 * along * along * smoothstep(-0.5, 0.0, ray[:, 1]))[:, None] * light.sky
-    return result
+        along = np.clip(1 - np.abs(ray[0] * side - 0.8) / (0.1 + 0.3 * blur), 0, 1)
+        room += _coloured(light.sky * (5 * light.strip), along * along * smoothstep(-0.5, 0.0, ray[1]))
+    return room
 
 
-def _refracted(
-    behind: np.ndarray, rows: np.ndarray, columns: np.ndarray, normal: np.ndarray, scale: float
-) -> np.ndarray:
-    """The background, seen through a thick body: displaced towards the rim."""
+def _refracted(behind: np.ndarray, at: np.ndarray, normal: np.ndarray, scale: float) -> np.ndarray:
+    """The background, seen through a thick body: displaced towards the rim. [3, n]."""
     height, width = behind.shape[:2]
+    rows, columns = np.divmod(at, width)
     bend = -0.13 * scale
-    steep = normal[:, 0] * np.abs(normal[:, 0])
-    x = np.clip(columns + bend * steep, 0, width - 1).astype(np.int32)
-    y = np.clip(rows - bend * 0.5 * normal[:, 1], 0, height - 1).astype(np.int32)
-    return behind[y, x]
+    x = np.clip(columns + bend * normal[0] * np.abs(normal[0]), 0, width - 1).astype(np.int32)
+    y = np.clip(rows - bend * 0.5 * normal[1], 0, height - 1).astype(np.int32)
+    return np.ascontiguousarray(behind.reshape(-1, 3)[y * width + x].T)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from packshot_pocket.renderer.dice import Dice
-from packshot_pocket.renderer.noise import fractal_noise, grain, smooth_noise, smoothstep
+from packshot_pocket.renderer.noise import fractal_noise, grain, smooth_noise, smoothstep, triple
 from packshot_pocket.renderer.palette import BACKDROPS, SYNONYMS, shade_of, wood
 
 #: Of a texture. Wider than high: tables are.
@@ -73,7 +73,7 @@ def make_marble(dice: Dice) -> Material:
         1 - presence
     )
     lines += 0.25 * np.exp(-np.abs(bend) / 0.3) * presence
-    texture = base * (1 + 0.03 * clouds[..., None])
+    texture = triple(1 + 0.03 * clouds) * base
     texture = texture + (vein - base) * np.clip(lines, 0, 1)[..., None] * (0.7 if dark else 0.8)
     return Material(
         "marble", "black marble" if dark else "white marble", texture, dice.uniform(0.15, 0.45), 0.012
@@ -86,7 +86,7 @@ def make_concrete(dice: Dice) -> Material:
     base = dice.uniform(118, 178) * np.array([1.0, 0.99, 0.965], np.float32)
     tone = 0.05 * fractal_noise(rng, HEIGHT, WIDTH, (3, 4), 6, 0.65) + 0.018 * grain(rng, HEIGHT, WIDTH)
     pores = smoothstep(1.9, 2.4, smooth_noise(rng, HEIGHT, WIDTH, 95, 125))
-    texture = base * (1 + tone - 0.28 * pores)[..., None]
+    texture = triple(1 + tone - 0.28 * pores) * base
     return Material(
         "concrete", dice.choice(("concrete", "grey concrete", "raw concrete")), texture, 0.03, 0.04
     )
@@ -107,7 +107,7 @@ def make_fabric(dice: Dice) -> Material:
     folds = fractal_noise(rng, HEIGHT, WIDTH, (1.5, 3), 2)
     relief = 0.10 * weave + 0.03 * streaks + rng.uniform(0.02, 0.07) * folds
     cloth = dice.choice(("fabric", "linen", "linen cloth", "fabric"))
-    texture = colour * (1 + relief[..., None])
+    texture = triple(1 + relief) * colour
     return Material("fabric", f"{dice.choice(SYNONYMS[name][:1])} {cloth}", texture, 0.0, 0.05)
 
 
@@ -131,8 +131,8 @@ def make_tiles(dice: Dice) -> Material:
     grout = np.float32(dice.uniform(150, 205) if colour.mean() > 60 else 110) * (
         1 + 0.04 * grain(rng, HEIGHT, WIDTH)
     )
-    fill = smoothstep(1.0, 2.0, edge)[..., None]
-    texture = glazed * fill + grout[..., None] * (1 - fill)
+    fill = triple(smoothstep(1.0, 2.0, edge))
+    texture = glazed * fill + triple(grout) * (1 - fill)
     return Material(
         "tiles",
         f"{name} {dice.choice(('tiles', 'ceramic tiles', 'tiled'))}",
@@ -159,7 +159,7 @@ def make_terrazzo(dice: Dice) -> Material:
     colours = chips[rng.integers(0, len(chips), count)] * rng.uniform(0.85, 1.15, (count, 1))
     for polygon, colour in zip(np.round(corners * 16).astype(np.int32), colours.tolist(), strict=True):
         cv2.fillConvexPoly(canvas, polygon, colour, cv2.LINE_AA, 4)
-    texture = canvas * (1 + 0.012 * grain(rng, HEIGHT, WIDTH))[..., None]
+    texture = canvas * triple(1 + 0.012 * grain(rng, HEIGHT, WIDTH))
     return Material(
         "terrazzo",
         dice.choice(("terrazzo", "white terrazzo", "speckled terrazzo")),
@@ -179,7 +179,7 @@ def make_slate(dice: Dice) -> Material:
     tone = (
         0.10 * fractal_noise(rng, HEIGHT, WIDTH, (3, 4), 3) + 0.5 * relief + 0.03 * grain(rng, HEIGHT, WIDTH)
     )
-    texture = base * (1 + tone)[..., None]
+    texture = triple(1 + tone) * base
     return Material("slate", dice.choice(("slate", "dark slate", "black slate stone")), texture, 0.05, 0.04)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from packshot_pocket.renderer.gbuffer import SUPERSAMPLING, GBuffer, View
 from packshot_pocket.renderer.lighting import Light, shade
+from packshot_pocket.renderer.noise import triple
 from packshot_pocket.renderer.palette import to_linear
 from packshot_pocket.renderer.products.design import Design
 from packshot_pocket.renderer.shadows import shrink
@@ -35,7 +36,7 @@ class Placed:
     @property
     def window(self) -> tuple[slice, slice]:
         """The window's rows and columns in the picture."""
-        height, width = (side // SUPERSAMPLING for side in self.buffer.covered.shape)
+        height, width = (side // SUPERSAMPLING for side in self.buffer.shape)
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
@@ -63,7 +64,7 @@ def place(design: Design, view: View, size: int) -> Placed:
     design.draw(buffer)
     alpha = np.zeros((size, size), np.float32)
     placed = Placed(view, buffer, left, top, alpha)
-    alpha[placed.window] = shrink(buffer.covered.astype(np.float32))
+    alpha[placed.window] = shrink((buffer.part > 0).astype(np.float32))
     return placed
 
 
@@ -77,8 +78,8 @@ def light_up(placed: Placed, light: Light, behind: np.ndarray) -> np.ndarray:
         float32 [H, W, 4]: sRGB 0 to 255 times alpha, then alpha in 0 to 1.
     """
     through = None
-    if placed.buffer.finish[..., 2].any():
-        height, width = placed.buffer.covered.shape
+    if placed.buffer.transmission > 0:
+        height, width = placed.buffer.shape
         through = to_linear(cv2.resize(behind[placed.window], (width, height)))
     lit = shade(placed.buffer, light, through)
     layer = np.zeros((*behind.shape[:2], 4), np.float32)
@@ -88,4 +89,4 @@ def light_up(placed: Placed, light: Light, behind: np.ndarray) -> np.ndarray:
 
 def over(layer: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """A premultiplied layer over a picture: float32 [H, W, 3]."""
-    return layer[..., :3] + picture * (1 - layer[..., 3:])
+    return layer[..., :3] + picture * triple(1 - layer[..., 3])

@@ -28,10 +28,10 @@ def contact_shadow(footprint: list[np.ndarray], view: View, size: int) -> np.nda
     touch = small.astype(np.float32) / 255
     unit = view.scale
     tight = cv2.GaussianBlur(touch, (0, 0), max(0.8, 0.03 * unit))
-    near = cv2.GaussianBlur(touch, (0, 0), max(1.2, 0.09 * unit))
-    half = cv2.resize(touch, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    wide = cv2.resize(cv2.GaussianBlur(half, (0, 0), max(0.8, 0.05 * unit)), (size, size))
-    return np.clip(0.6 * tight + 0.6 * near + 0.4 * wide, 0, 1)
+    small_touch = cv2.resize(touch, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    near, wide = (cv2.GaussianBlur(small_touch, (0, 0), max(0.5, s * unit)) for s in (0.022, 0.05))
+    soft = cv2.resize(0.6 * near + 0.4 * wide, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(0.6 * tight + soft, 0, 1)
 
 
 def cast_shadow(alpha: np.ndarray, view: View, direction: np.ndarray, softness: float) -> np.ndarray:
@@ -91,7 +91,12 @@ def mirror_image(layer: np.ndarray, view: View, blur: float) -> np.ndarray:
         layer, source_x, source_y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
     flipped *= (below * np.exp(-np.maximum(rows - base[None], 0) / (0.55 * view.scale)))[..., None]
-    return cv2.GaussianBlur(flipped, (0, 0), max(0.5, blur)) if blur > 0.5 else flipped
+    if blur <= 0.5:
+        return flipped
+    if blur < 4:
+        return cv2.GaussianBlur(flipped, (0, 0), blur)
+    coarse = cv2.resize(flipped, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(coarse, (0, 0), blur / 2), (width, height))
 
 
 def shrink(layer: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from packshot_pocket.renderer.clutter import hand, room, thing
 from packshot_pocket.renderer.dice import Dice
 from packshot_pocket.renderer.gbuffer import View
 from packshot_pocket.renderer.lighting import Light
-from packshot_pocket.renderer.noise import smooth_noise
+from packshot_pocket.renderer.noise import smooth_noise, triple
 from packshot_pocket.renderer.placing import Placed, light_up, over, place
 from packshot_pocket.renderer.products import PRODUCTS
 from packshot_pocket.renderer.products.design import Design
@@ -42,7 +42,7 @@ def render_snapshot(seed: int, size: int = 256, split: Split = "train") -> Snaps
         shadow = strength * cast_shadow(placed.alpha, view, light.direction, softness)
         if kind != "hand":
             shadow = 1 - (1 - shadow) * (1 - 0.6 * contact_shadow(placed.buffer.footprint, view, size))
-        picture = picture * (1 - shadow)[..., None]
+        picture = picture * triple(1 - shadow)
         layer = light_up(placed, light, picture)
         picture = over(layer, picture)
         drawn.append((kind, placed, layer[..., 3]))
@@ -133,7 +133,7 @@ def _photograph(dice: Dice, picture: np.ndarray) -> np.ndarray:
     size = len(picture)
     uneven = 1 + dice.uniform(0, 0.25) * smooth_noise(dice.rng, size, size, 1, 1)
     cast = 1 + dice.rng.normal(0, 0.07, 3).astype(np.float32)
-    picture = picture * np.clip(uneven, 0.3, 1.6)[..., None] * cast * dice.uniform(0.75, 1.15)
+    picture = picture * triple(np.clip(uneven, 0.3, 1.6)) * (cast * np.float32(dice.uniform(0.75, 1.15)))
     contrast = dice.uniform(0.8, 1.15)
     picture = 110 + (picture - 110) * contrast + dice.uniform(-12, 18)
     if dice.chance(0.5):

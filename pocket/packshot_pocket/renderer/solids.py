@@ -50,7 +50,7 @@ def face(
         normal: [3].
     """
     points = buffer.view.project(corners)
-    layer = np.zeros(buffer.covered.shape, np.uint8)
+    layer = np.zeros(buffer.shape, np.uint8)
     cv2.fillPoly(layer, [np.round(points * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)
     rows, columns = np.nonzero(layer)
     if not len(rows):
@@ -83,7 +83,7 @@ def bulge(
         depth: z of the shape.
     """
     points = _on_plane(buffer, outline, depth)
-    layer = np.zeros(buffer.covered.shape, np.uint8)
+    layer = np.zeros(buffer.shape, np.uint8)
     cv2.fillPoly(layer, [np.round(points * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)
     _cushion(buffer, layer, rim, surface, artwork)
 
@@ -103,7 +103,7 @@ def tube(
         thickness: diameter, in units.
     """
     points = np.round(_on_plane(buffer, path, depth) * (1 << _SHIFT)).astype(np.int32)
-    layer = np.zeros(buffer.covered.shape, np.uint8)
+    layer = np.zeros(buffer.shape, np.uint8)
     width = max(2, round(thickness * buffer.view.scale))
     cv2.polylines(layer, [points], closed, 1, width, cv2.LINE_8, _SHIFT)
     _cushion(buffer, layer, thickness / 2, surface, None)

@@ -9,7 +9,7 @@ import numpy as np
 
 from packshot_pocket.renderer.dice import Dice
 from packshot_pocket.renderer.materials import HEIGHT, WIDTH, Material
-from packshot_pocket.renderer.noise import smoothstep
+from packshot_pocket.renderer.noise import smoothstep, triple
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +101,19 @@ def build_stage(
     wall = _wall(dice, backdrop, gradient, rows, columns, horizon, light_x)
     top = perspective(material.texture, size, horizon * size, elevation, dice.uniform(-0.1, 0.1))
     falloff = 1 + 0.10 * light_x * (columns - 0.5) + 0.08 * (rows - 0.8)
-    floor = top * falloff[..., None]
+    floor = top * triple(falloff)
     if seamless:
         table = smoothstep(-0.09, 0.09, rows - line)
     else:
         table = np.clip((rows - line) * size + 0.5, 0, 1)
         edge = dice.uniform(0.85, 1.08)  # the table's far edge catches light, or does not
         near_edge = np.exp(-np.maximum(rows - line, 0) * size / 1.6)
-        floor = floor * (1 + (edge - 1) * near_edge)[..., None]
-        wall = wall * (1 - 0.10 * np.exp(-np.maximum(line - rows, 0) / 0.05))[..., None]
-    picture = wall + (floor - wall) * table[..., None]
+        floor *= triple(1 + (edge - 1) * near_edge)
+        wall *= triple(1 - 0.10 * np.exp(-np.maximum(line - rows, 0) / 0.05))
+    picture = wall + (floor - wall) * triple(table)
     vignette = 1 - dice.uniform(0, 0.16) * ((columns - 0.5) ** 2 + (rows - 0.5) ** 2) * 2
     ends = ((horizon - 0.5 * tilt) * size, (horizon + 0.5 * tilt) * size)
-    return Stage((picture * vignette[..., None]).astype(np.float32), table.astype(np.float32), ends)
+    return Stage(picture * triple(vignette), table.astype(np.float32), ends)
 
 
 def _wall(
@@ -132,6 +132,6 @@ def _wall(
     tone = 1 + dice.uniform(0.02, 0.12) * (glow - 0.5)
     if gradient > 0:
         tone = tone - gradient * smoothstep(0.0, 1.0, 1 - rows / horizon) + 0.25 * gradient
-    lifted = colour * tone[..., None]
+    lifted = triple(tone) * colour
     # What would be brighter than white washes out instead.
     return np.where(lifted > 235, 235 + (lifted - 235) * 0.5, lifted)

@@ -13,6 +13,7 @@ from packshot_pocket.renderer.dice import Dice
 from packshot_pocket.renderer.gbuffer import View
 from packshot_pocket.renderer.lighting import Light
 from packshot_pocket.renderer.materials import MATERIALS, Material, plain_sheet
+from packshot_pocket.renderer.noise import triple
 from packshot_pocket.renderer.palette import BACKDROPS, shade_of, to_linear
 from packshot_pocket.renderer.placing import Placed, light_up, over, place
 from packshot_pocket.renderer.products import PRODUCTS
@@ -58,15 +59,13 @@ def render_studio(seed: int, size: int = 256, split: Split = "train") -> Scene:
     )  # fmt: skip
     placed = place(design, view, size)
     shadow, cast = _shadows(dice, plan, placed, stage, size)
-    floor = stage.picture * (1 - shadow)[..., None]
+    floor = stage.picture * triple(1 - shadow)
     light, behind = _product_light(dice, plan, floor)
     layer = light_up(placed, light, behind)
     if plan.material.gloss > 0.01:
         mirrored = mirror_image(layer, view, plan.material.blur * size)
-        floor = (
-            floor
-            + (mirrored[..., :3] - floor * mirrored[..., 3:]) * (plan.material.gloss * stage.table)[..., None]
-        )
+        amount = triple(plan.material.gloss * stage.table)
+        floor = floor + (mirrored[..., :3] - floor * triple(mirrored[..., 3])) * amount
     picture = over(layer, floor) + np.float32(dice.uniform(0.3, 1.2)) * dice.rng.standard_normal(
         (size, size, 1), dtype=np.float32
     )
@@ -82,7 +81,7 @@ def render_studio(seed: int, size: int = 256, split: Split = "train") -> Scene:
         plan.hard,
     )
     alpha = np.rint(np.clip(layer[..., 3], 0, 1) * 255).astype(np.uint8)
-    own = np.where(alpha[..., None] > 0, layer[..., :3] / np.maximum(layer[..., 3:], 1e-3), 0)
+    own = layer[..., :3] / triple(np.maximum(layer[..., 3], 1e-3)) * triple(alpha > 0)
     foreground = np.clip(np.rint(own), 0, 255).astype(np.uint8)
     return Scene(image, caption, alpha, foreground, _truth(plan, stage, view, image, alpha, cast))
 
@@ -135,7 +134,7 @@ def _shadows(
     softness = dice.uniform(0.25, 0.5) if plan.hard else dice.uniform(0.8, 1.6)
     cast = cast_shadow(placed.alpha, placed.view, plan.direction, softness)
     strength = dice.uniform(0.45, 0.6) if plan.hard else dice.uniform(0.34, 0.48)
-    clear = 1 - 0.5 * placed.buffer.finish[..., 2].max()  # glass lets light through
+    clear = 1 - 0.5 * placed.buffer.transmission  # glass lets light through
     total = 1 - (1 - strength * clear * cast) * (1 - dice.uniform(0.68, 0.84) * contact)
     return total * stage.table, cast * stage.table
 
