@@ -75,11 +75,11 @@ def learned(tmp_path_factory):
     plain = LatentSet(*(getattr(examples, name)[:16] for name in examples.__slots__))
     unet, text_encoder = make_unet(SPEC, WIDTH), make_text_encoder(TextSpec(WIDTH, 1, 2), tokenizer)
     task = ToyDiffusion(unet, text_encoder, None, tokenizer, plain, 8, folder)
-    averaged = train(task, folder / "diffusion", 120, 5e-3)
+    averaged = train(task, folder / "diffusion", 80, 6e-3)
     unet, text_encoder = averaged["unet"], averaged["text_encoder"]
     controlnet = make_controlnet(SPEC, unet)
     control_task = ToyControlNet(controlnet, unet, text_encoder, None, tokenizer, examples, 8, folder)
-    controlnet = train(control_task, folder / "controlnet", 60, 5e-3)
+    controlnet = train(control_task, folder / "controlnet", 60, 1.2e-2)
     return tokenizer, unet, text_encoder, controlnet
 
 
