@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
         model.add_argument("--output", type=Path, required=True, help="directory of the family")
         model.add_argument("--scenes", type=Path, help="directory of the rendered pictures (OUTPUT/scenes)")
         model.add_argument("--device", choices=sorted(PLANS), default="cpu")
+        model.add_argument("--count", type=int, help="scenes, a multiple of 128 (as many as the plan says)")
         model.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render")
         if name == "render":
             model.add_argument("--for", dest="purpose", choices=sorted(TRAININGS), default="diffusion")
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> int:
         scenes=given.scenes or given.output / "scenes",
         budget=Budget(given.steps, given.minutes) if training else Budget(steps=1),
         device=given.device,
+        count=given.count,
         workers=given.workers,
         seed=given.seed if training else 0,
         resume=training and given.resume,

@@ -30,6 +30,7 @@ class Request:
         scenes: directory of the rendered pictures; those that are missing are drawn.
         budget: how long to train.
         device: to train on.
+        count: scenes to train on; None for as many as the plan says.
         workers: processes that render.
         seed: of weights and batches.
         resume: go on with an earlier training.
@@ -41,6 +42,7 @@ class Request:
     scenes: Path
     budget: Budget
     device: Device
+    count: int | None
     workers: int
     seed: int
     resume: bool
@@ -53,13 +55,18 @@ class Request:
 
     def pool(self, stage: Stage) -> Pool:
         """The scenes that a stage is trained on, drawn."""
-        pool = Pool(self.scenes, "studio", stage.scenes, self.plan.size)
+        pool = Pool(self.scenes, "studio", self.count or stage.scenes, self.plan.size)
         pool.fill(self.workers)
         return pool
 
     def snapshots(self) -> Pool:
         """The amateur photos, drawn."""
-        pool = Pool(self.scenes, "snapshot", self.plan.snapshots, self.plan.size)
+        pool = Pool(
+            self.scenes,
+            "snapshot",
+            min(self.plan.snapshots, self.count or self.plan.snapshots),
+            self.plan.size,
+        )
         pool.fill(self.workers)
         return pool
 
