@@ -37,7 +37,7 @@ def render_snapshot(seed: int, size: int = 256, split: Split = "train") -> Snaps
     light = _light(dice)
     softness, strength = dice.uniform(0.3, 2.0), dice.uniform(0.1, 0.6)
     drawn: list[tuple[str, Placed, np.ndarray]] = []
-    for kind, design, view in _arrangement(dice, size, elevation):
+    for kind, design, view in _arrangement(dice, size, elevation, min(horizon + 0.04, 0.85)):
         placed = place(design, view, size)
         shadow = strength * cast_shadow(placed.alpha, view, light.direction, softness)
         if kind != "hand":
@@ -49,24 +49,28 @@ def render_snapshot(seed: int, size: int = 256, split: Split = "train") -> Snaps
     return Snapshot(_photograph(dice, picture), _visible(drawn, size))
 
 
-def _arrangement(dice: Dice, size: int, elevation: float) -> list[tuple[str, Design, View]]:
-    """What is on the table, from back to front. The product's kind ends in ``*``."""
+def _arrangement(dice: Dice, size: int, elevation: float, far: float) -> list[tuple[str, Design, View]]:
+    """What is on the table, from back to front. The product's kind ends in ``*``.
+
+    Args:
+        far: share of the height above which nothing stands: there the table ends.
+    """
     product = dice.choice(tuple(PRODUCTS))
     design = PRODUCTS[product](dice)
     scale = min(
         dice.uniform(0.28, 0.75) / max(design.height, 1.6 * design.half_width), 0.9 / (2 * design.half_width)
     )
-    base = dice.uniform(max(0.5, design.height * scale * 0.75), 0.95)
+    base = dice.uniform(max(0.5, far, design.height * scale * 0.75), 0.95)
     x = dice.uniform(0.3, 0.7)
     things = [(f"{product}*", design, View(scale * size, x * size, base * size, elevation))]
     for _ in range(int(dice.rng.integers(0, 6))):
         other_kind = dice.choice(tuple(PRODUCTS)) if dice.chance(0.65) else "thing"
         other = PRODUCTS[other_kind](dice) if other_kind != "thing" else thing(dice)
         other_scale = dice.uniform(0.15, 0.5)
-        place_x, place_y = dice.uniform(0, 1), dice.uniform(0.42, 1.1)
+        place_x, place_y = dice.uniform(0, 1), dice.uniform(max(0.42, far), 1.1)
         # What stands right in front of the product would leave nothing to cut out.
         if place_y > base and abs(place_x - x) < 0.28:
-            place_y = dice.uniform(0.42, base)
+            place_y = dice.uniform(max(0.42, far), base)
         things.append(
             (other_kind, other, View(other_scale * size, place_x * size, place_y * size, elevation))
         )
