@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from packshot.edges import canny
 from packshot_pocket.evaluation.coffee import COFFEE_BOX, coffee_mask, coffee_photo
+from packshot_pocket.evaluation.materials import MaterialNet
 from packshot_pocket.evaluation.painting import composed
 from packshot_pocket.evaluation.pictures import (
     backdrop_name,
@@ -23,6 +25,7 @@ from packshot_pocket.evaluation.pictures import (
     shadow_ratio,
 )
 from packshot_pocket.evaluation.report import Measure, Section, table, write_report
+from packshot_pocket.evaluation.scenes import examine, scene_measures
 from packshot_pocket.evaluation.segmentation import Answer
 from packshot_pocket.evaluation.sheets import write_sheets
 from packshot_pocket.renderer import BACKDROPS, Scene, render_studio
@@ -118,6 +121,20 @@ def test_psnr_and_fine_texture():
     assert psnr(truth, truth + np.uint8(10), everywhere) == pytest.approx(20 * np.log10(25.5))
     soft = cv2.GaussianBlur(truth, (0, 0), 1.5)
     assert laplacian_energy(soft, everywhere) < 0.1 * laplacian_energy(truth, everywhere)
+
+
+def test_the_truth_meets_its_own_targets(scenes, monkeypatch):
+    # Materials are read by a classifier that takes minutes to train; its own share is in every report.
+    materials = {scene.image.tobytes(): scene.truth.material for scene in scenes}
+    monkeypatch.setattr(
+        "packshot_pocket.evaluation.scenes.read_material",
+        lambda _, picture, table: materials[picture.tobytes()],
+    )
+    true = [examine(scene.image, scene, MaterialNet()) for scene in scenes]
+    assert [measure.name for measure in scene_measures(scenes, true, true) if measure.passed is False] == []
+    flat = [replace(one, shadow=1.0, rim=2 * one.rim, deviation=0.05, distance=20.0) for one in true]
+    failed = [measure for measure in scene_measures(scenes, flat, true) if measure.passed is False]
+    assert len(failed) == 4
 
 
 def test_edges_are_the_same_a_pixel_aside_and_not_elsewhere():

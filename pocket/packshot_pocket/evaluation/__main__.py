@@ -64,7 +64,7 @@ def _evaluated(given: argparse.Namespace) -> Iterator[Section]:
     if "vae" in wanted:
         yield evaluate_vae(given.checkpoints / "diffusion" / "vae", given.output, given.scenes, given.device)
     if "scenes" in wanted:
-        materials = load_materials(given.output / "materials.pt", given.workers)
+        materials = load_materials(given.output / "materials.pt", given.workers, given.device)
         yield evaluate_scenes(painter(), materials, given.output, given.scenes, parameters)
     if "controlnet" in wanted:
         yield evaluate_control(painter(), given.output, given.control_scenes, parameters)

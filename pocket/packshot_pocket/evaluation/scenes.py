@@ -24,6 +24,8 @@ from packshot_pocket.renderer import BACKDROPS, Scene, render_studio
 
 #: Less contrast than this between backdrop and table is no line (Lab, 0 to 255).
 _VISIBLE_LINE = 8.0
+#: How much of the true shadows' darkness must be there: "at most 0.80 where the truth has 0.73".
+_SHADOW_KEPT = (1 - 0.80) / (1 - 0.73)
 #: Prompts without a colour, and the colours that are then asked not to appear.
 _PLAIN_PROMPT = "studio photo of a {product}, product photography"
 _UNWANTED = ("red", "blue", "green", "yellow", "white", "black")
@@ -121,9 +123,10 @@ def scene_measures(
         "horizon, mean deviation from a straight line, part of the height",
         mean("deviation", found), seen("deviation"), at_most=0.02, truth=mean("deviation", true),
     )  # fmt: skip
+    shadow = mean("shadow", true)
     yield Measure(
         "contact shadow, brightness under over beside the product",
-        mean("shadow", found), seen("shadow"), at_most=0.80, truth=mean("shadow", true),
+        mean("shadow", found), seen("shadow"), at_most=1 - _SHADOW_KEPT * (1 - shadow), truth=shadow,
     )  # fmt: skip
     yield Measure(
         "rim gradient over the truth's", mean("rim", found) / mean("rim", true), n, at_most=1.5, truth=1.0
