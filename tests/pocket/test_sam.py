@@ -48,6 +48,19 @@ def test_a_fresh_network_sees_the_photo_and_the_prompt():
     assert (masks[0] - masks[1]).std() > 0.3 * masks.std()
 
 
+def test_a_fresh_network_looks_where_the_click_is():
+    torch.manual_seed(0)
+    sam = make_sam(SamSpec())
+    decoder = SamDecoder(sam)
+    looking = sam.mask_decoder.transformer.layers[0].cross_attn_token_to_image
+    x, y = 100.0, 60.0
+    token = decoder._embed(torch.tensor([[[x, y]]]), torch.tensor([[LABEL_FOREGROUND]]))[0]
+    keys = looking.k_proj(decoder.grid[0].flatten(1).T)
+    row, column = divmod(int((keys @ looking.q_proj(token)[0]).argmax()), 32)
+    assert abs(8 * column + 4 - x) <= 16
+    assert abs(8 * row + 4 - y) <= 16
+
+
 def test_training_sees_a_photo_as_the_served_graph_does():
     sam = make_sam(TINY)
     image = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)

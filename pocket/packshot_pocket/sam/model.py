@@ -61,6 +61,9 @@ class SamSpec:
 
 
 POCKET = SamSpec()
+#: How sharply a fresh decoder looks. On discs, 120 steps: IoU with a box 0.57 at 1, 0.82 at 1.6, 0.90 at 2.5,
+#: 0.70 at 4.
+_LOOKING = 2.5
 Attention = Literal["eager", "sdpa"]
 
 
@@ -128,6 +131,15 @@ def _initialise(sam: SamModel, spec: SamSpec) -> None:
         for branch in (layer.attn.proj, layer.mlp.lin2):
             branch.weight.mul_(spec.num_layers**-0.5)
     sam.vision_encoder.pos_embed.copy_(_sinusoids(spec))
+    # Queries and keys that begin alike meet where their positions are the same: a fresh network already
+    # looks where somebody clicked, instead of finding out over thousands of steps.
+    transformer = sam.mask_decoder.transformer
+    crossings = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        crossings += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for crossing in crossings:
+        crossing.q_proj.weight.mul_(_LOOKING)
+        crossing.k_proj.weight.copy_(crossing.q_proj.weight)
 
 
 def _sinusoids(spec: SamSpec) -> Tensor:
