@@ -118,7 +118,8 @@ def scene_measures(
         "backdrop, mean RGB distance", mean("distance", found), n, at_most=15, truth=mean("distance", true)
     )
     lines = sum(not scene.truth.seamless for scene in scenes)
-    yield Measure("horizon seen where there is one, share", seen("deviation") / max(lines, 1), lines)
+    share_seen = seen("deviation") / max(lines, 1)
+    yield Measure("horizon seen where there is one, share", share_seen, lines, at_least=0.9)
     yield Measure(
         "horizon, mean deviation from a straight line, part of the height",
         mean("deviation", found), seen("deviation"), at_most=0.02, truth=mean("deviation", true),
