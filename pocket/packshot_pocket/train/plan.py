@@ -55,7 +55,7 @@ class Plan:
 
 PLANS: dict[Device, Plan] = {
     "cuda": Plan(
-        vae=Stage(64, 1e-3, 300, 0.999, 16_384),
+        vae=Stage(64, 6e-4, 300, 0.999, 16_384),
         diffusion=Stage(512, 1.2e-3, 1000, 0.9995, 65_536),
         controlnet=Stage(512, 1e-3, 300, 0.999, 65_536),
         crop=128,
@@ -65,7 +65,7 @@ PLANS: dict[Device, Plan] = {
         save_every_s=120.0,
     ),
     "cpu": Plan(
-        vae=Stage(16, 8e-4, 100, 0.998, 8_192),
+        vae=Stage(16, 5e-4, 100, 0.998, 8_192),
         diffusion=Stage(16, 6e-4, 200, 0.999, 16_384),
         controlnet=Stage(16, 6e-4, 100, 0.998, 16_384),
         crop=64,
