@@ -1,0 +1,1 @@
+"""The Canny ControlNet of the pocket family."""

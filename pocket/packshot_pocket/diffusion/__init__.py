@@ -1,0 +1,1 @@
+"""The text encoder and the inpainting UNet of the pocket family."""

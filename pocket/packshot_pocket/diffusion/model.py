@@ -1,0 +1,100 @@
+"""The UNet, the scheduler, and the files of a diffusion checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from packshot_pocket.vae.model import LATENT_CHANNELS
+
+#: Latents, mask, masked image's latents.
+IN_CHANNELS = 2 * LATENT_CHANNELS + 1
+
+
+@dataclass(frozen=True, slots=True)
+class UnetSpec:
+    """Sizes of the UNet.
+
+    Attributes:
+        channels: of its three resolutions: 32, 16 and 8 for pictures of 256 pixels.
+        heads: of the attention there, 32 wide: fast kernels want multiples of 8. (diffusers'
+            ``attention_head_dim`` means their number.)
+        groups: of the normalisations.
+    """
+
+    channels: tuple[int, int, int] = (64, 128, 160)
+    heads: tuple[int, int, int] = (2, 4, 5)
+    groups: int = 16
+
+
+def shared_config(spec: UnetSpec, width: int) -> dict[str, Any]:
+    """What a UNet and its ControlNets must have in common.
+
+    Args:
+        width: of the prompt embeddings.
+    """
+    return {
+        "block_out_channels": spec.channels,
+        "layers_per_block": 1,
+        "attention_head_dim": spec.heads,
+        "cross_attention_dim": width,
+        "norm_num_groups": spec.groups,
+        "use_linear_projection": True,
+    }
+
+
+def make_unet(spec: UnetSpec, width: int) -> UNet2DConditionModel:
+    """A fresh UNet. It attends at every resolution: a horizon is straight across the whole picture."""
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=IN_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        **shared_config(spec, width),
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    """The noise schedule: it ends in pure noise (zero signal), which backdrops of one colour need."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=0,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        rescale_betas_zero_snr=True,
+    )
+
+
+def save_checkpoint(
+    folder: Path, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+) -> None:
+    """Write all of a diffusion checkpoint but its VAE, in diffusers' layout and half precision."""
+    unet.half().save_pretrained(folder / "unet")
+    text_encoder.half().save_pretrained(folder / "text_encoder")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    make_scheduler().save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps(_MODEL_INDEX, indent=2) + "\n")
+
+
+_MODEL_INDEX = {
+    "_class_name": "StableDiffusionInpaintPipeline",
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+    "requires_safety_checker": False,
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}

@@ -1,0 +1,271 @@
+"""SAM: points, boxes, parts, clutter and a real photo, asked as the client asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from transformers import SamModel
+
+from packshot.prompts import Letterbox, sam_prompts
+from packshot_export.loading import quiet_libraries
+from packshot_export.sam_graphs import SamDecoder, SamEncoder
+from packshot_pocket.evaluation.coffee import COFFEE_BOX, coffee_mask, coffee_photo
+from packshot_pocket.evaluation.report import Measure, Section
+from packshot_pocket.evaluation.sheets import outlined, write_sheets
+from packshot_pocket.renderer import SnapshotObject, render_snapshot, render_studio
+from packshot_pocket.sam.clicks import click, rough_box
+from packshot_pocket.sam.model import IMAGE_MEAN, IMAGE_STD
+
+#: A person's box is off by this part of its size.
+_BOX_SLACK = 0.02
+#: What is smaller than this part of a picture is not asked for.
+_MIN_COVER = 0.006
+#: A click means "nothing" if it is this far from everything, in pixels.
+_CLEAR_PX = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """SAM's three masks at the photo's resolution, best predicted IoU first.
+
+    Attributes:
+        masks: bool [3, H, W].
+        iou_predictions: float32 [3].
+    """
+
+    masks: np.ndarray
+    iou_predictions: np.ndarray
+
+    def ious(self, truth: np.ndarray) -> np.ndarray:
+        """True IoUs with a mask bool [H, W]: float64 [3]."""
+        both = (self.masks & truth).sum(axis=(1, 2))
+        return both / np.maximum((self.masks | truth).sum(axis=(1, 2)), 1)
+
+
+class Segmenter:
+    """A SAM checkpoint behind the client's prompts and the exported graphs' modules.
+
+    Args:
+        checkpoint: directory in transformers' format.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        with quiet_libraries():
+            sam = SamModel.from_pretrained(checkpoint).eval()
+        self._encoder = SamEncoder(sam, IMAGE_MEAN, IMAGE_STD)
+        self._decoder = SamDecoder(sam)
+        self._side = sam.config.vision_config.image_size
+
+    @torch.no_grad()
+    def photo(self, image: np.ndarray) -> EmbeddedPhoto:
+        """Embed a photo, uint8 [H, W, 3], once for any number of prompts."""
+        letterbox = Letterbox(image.shape[1], image.shape[0], self._side)
+        square = torch.from_numpy(letterbox.fit(image))[None]
+        size = torch.tensor([letterbox.reshaped_input_size])
+        return EmbeddedPhoto(letterbox, self._encoder(square, size)["image_embeddings"], self._decoder)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPhoto:
+    """A photo that answers prompts."""
+
+    letterbox: Letterbox
+    embedding: torch.Tensor
+    decoder: SamDecoder
+
+    @torch.no_grad()
+    def ask(
+        self,
+        points: Sequence[tuple[float, float]] = (),
+        labels: Sequence[int] | None = None,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> Answer:
+        """Masks for points and a box in pixels of the photo."""
+        (prompt,) = sam_prompts(self.letterbox, list(points), labels, [box] if box else None)
+        # Copies: the prompt's arrays are read-only, which torch warns of.
+        coords = torch.from_numpy(prompt.point_coords.copy())[None]
+        numbers = torch.from_numpy(prompt.point_labels.copy())[None]
+        answer = self.decoder(self.embedding, coords, numbers)
+        predictions = answer["iou_predictions"][0].numpy()
+        order = np.argsort(-predictions, kind="stable")
+        masks = [self.letterbox.to_photo(answer["low_res_masks"][0, rank].numpy()) > 0 for rank in order]
+        return Answer(np.stack(masks), predictions[order])
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One prompt of the evaluation.
+
+    Attributes:
+        kind: ``point``, ``box``, ``clutter``, ``part`` or ``nothing``.
+        seed: of the picture.
+        studio: whether it is a catalogue scene and not a snapshot.
+        ious: with what was meant, float64 [3]; for ``nothing`` how much of the product each mask covers.
+        whole: IoU of the first mask with the thing that a part belongs to; NaN for other kinds.
+        iou_predictions: float32 [3].
+    """
+
+    kind: str
+    seed: int
+    studio: bool
+    ious: np.ndarray
+    iou_predictions: np.ndarray
+    whole: float = float("nan")
+
+
+def evaluate_sam(checkpoint: Path, output: Path, count: int) -> Section:
+    """Ask for ``count`` products on snapshots and half as many on studio scenes; write sheets."""
+    segmenter = Segmenter(checkpoint)
+    asked: list[Asked] = []
+    rows: list[list[np.ndarray]] = []
+    for seed in range(count):
+        snapshot = render_snapshot(seed, split="held_out")
+        photo = segmenter.photo(snapshot.image)
+        rng = np.random.default_rng([seed, 1])
+        product, *others = snapshot.objects
+        asked += _ask_product(photo, rng, seed, product.mask, False)
+        asked += _ask_others(photo, rng, seed, product, others)
+        if seed < 24:
+            rows.append(_sheet_row(photo, np.random.default_rng([seed, 1]), snapshot.image, product.mask))
+        if seed % 2 == 0:
+            scene = render_studio(seed, split="held_out")
+            asked += _ask_product(segmenter.photo(scene.image), rng, seed, scene.mask, True)
+    titles = ("photo, truth", "one point", "second mask", "third mask", "box")
+    write_sheets(output, "sam", rows, titles)
+    coffee = _ask_coffee(segmenter, output)
+    return Section(
+        "sam", (0, count - 1), [*_measures(asked), *coffee], {"box_slack": _BOX_SLACK}, _details(asked)
+    )
+
+
+def _ask_product(
+    photo: EmbeddedPhoto, rng: np.random.Generator, seed: int, mask: np.ndarray, studio: bool
+) -> Iterator[Asked]:
+    answer = photo.ask([click(rng, mask)])
+    yield Asked("point", seed, studio, answer.ious(mask), answer.iou_predictions)
+    answer = photo.ask(box=rough_box(rng, mask, _BOX_SLACK))
+    yield Asked("box", seed, studio, answer.ious(mask), answer.iou_predictions)
+
+
+def _ask_others(
+    photo: EmbeddedPhoto,
+    rng: np.random.Generator,
+    seed: int,
+    product: SnapshotObject,
+    others: Sequence[SnapshotObject],
+) -> Iterator[Asked]:
+    for other in others:
+        if other.mask.mean() >= _MIN_COVER:
+            answer = photo.ask([click(rng, other.mask)])
+            yield Asked("clutter", seed, False, answer.ious(other.mask), answer.iou_predictions)
+    for part in product.parts:
+        if part.mean() >= _MIN_COVER and part.sum() < 0.9 * product.mask.sum():
+            answer = photo.ask([click(rng, part)])
+            whole = float(answer.ious(product.mask)[0])
+            yield Asked("part", seed, False, answer.ious(part), answer.iou_predictions, whole)
+    taken = np.logical_or.reduce([product.mask, *(other.mask for other in others)])
+    kernel = np.ones((2 * _CLEAR_PX + 1, 2 * _CLEAR_PX + 1), np.uint8)
+    clear = cv2.dilate(taken.astype(np.uint8), kernel) == 0
+    if clear.any():
+        answer = photo.ask([click(rng, clear)])
+        covered = (answer.masks & product.mask).sum(axis=(1, 2)) / product.mask.sum()
+        yield Asked("nothing", seed, False, covered, answer.iou_predictions)
+
+
+def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
+    def first(kind: str, studio: bool | None = None) -> np.ndarray:
+        chosen = (one for one in asked if one.kind == kind and studio in (None, one.studio))
+        return np.array([one.ious[0] for one in chosen])
+
+    for kind, target in (("point", 0.90), ("box", 0.93)):
+        every = first(kind)
+        yield Measure(f"mean IoU, {kind}", _mean(every), len(every), at_least=target)
+        for studio, where in ((False, "snapshots"), (True, "studio scenes")):
+            some = first(kind, studio)
+            yield Measure(f"mean IoU, {kind}, {where}", _mean(some), len(some))
+        yield Measure(f"share of IoU below 0.7, {kind}", _mean(every < 0.7), len(every))
+    meant = [one for one in asked if one.kind != "nothing"]
+    true = np.concatenate([one.ious for one in meant])
+    predicted = np.concatenate([one.iou_predictions for one in meant])
+    correlation = float(np.corrcoef(true, predicted)[0, 1])
+    yield Measure("correlation of predicted with true IoU, all masks", correlation, len(true), at_least=0.7)
+    error = float(np.abs(true - predicted).mean())
+    yield Measure("mean error of predicted IoU, all masks", error, len(true))
+    clutter = first("clutter")
+    yield Measure("mean IoU, point on another thing", _mean(clutter), len(clutter), at_least=0.8)
+    parts = [one for one in asked if one.kind == "part"]
+    sensible = np.array([max(one.whole, one.ious[0]) for one in parts])
+    yield Measure(
+        "point on a part: mean IoU of the answer with the part or the whole",
+        _mean(sensible), len(parts), at_least=0.85,
+    )  # fmt: skip
+    best = np.array([one.ious.max() for one in parts])
+    yield Measure("point on a part: mean IoU of the best of three with the part", _mean(best), len(parts))
+    nothing = first("nothing")
+    share = _mean(nothing < 0.1)
+    yield Measure(
+        "point on the background: share that leaves the product out", share, len(nothing), at_least=0.9
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    """NaN of nothing, without a warning."""
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _details(asked: Sequence[Asked]) -> list[dict[str, object]]:
+    return [
+        {
+            "kind": one.kind,
+            "seed": one.seed,
+            "studio": one.studio,
+            "ious": [round(float(value), 3) for value in one.ious],
+            "iou_predictions": [round(float(value), 3) for value in one.iou_predictions],
+        }
+        for one in asked
+    ]
+
+
+def _sheet_row(
+    photo: EmbeddedPhoto, rng: np.random.Generator, image: np.ndarray, mask: np.ndarray
+) -> list[np.ndarray]:
+    """The same prompts as :func:`_ask_product` asks."""
+    point = click(rng, mask)
+    answer = photo.ask([point])
+    row = [outlined(image, mask, (255, 255, 0))]
+    for one in answer.masks:
+        marked = outlined(image, one)
+        row.append(cv2.circle(marked, (int(point[0]), int(point[1])), 3, (255, 0, 0), -1))
+    box = rough_box(rng, mask, _BOX_SLACK)
+    x0, y0, x1, y1 = (int(value) for value in box)
+    marked = outlined(image, photo.ask(box=box).masks[0])
+    row.append(cv2.rectangle(marked, (x0, y0), (x1, y1), (255, 0, 0), 1))
+    return row
+
+
+def _ask_coffee(segmenter: Segmenter, output: Path) -> Iterator[Measure]:
+    """The one photo that no renderer drew."""
+    image, truth = coffee_photo(), coffee_mask()
+    photo = segmenter.photo(image)
+    boxed = photo.ask(box=COFFEE_BOX)
+    clicked = photo.ask([(280.0, 300.0)])
+    x0, y0, x1, y1 = (int(value) for value in COFFEE_BOX)
+    marked = cv2.rectangle(outlined(image, boxed.masks[0]), (x0, y0), (x1, y1), (255, 0, 0), 1)
+    pointed = cv2.circle(outlined(image, clicked.masks[0]), (280, 300), 4, (255, 0, 0), -1)
+    reference = outlined(image, truth, (255, 255, 0))
+    write_sheets(output, "coffee", [[reference, marked, pointed]], ("by hand", "box", "one point"))
+    iou = float(boxed.ious(truth)[0])
+    yield Measure("IoU, coffee(), box", iou, 1, at_least=0.85)
+    # What a box alone is worth: the ellipse that fills it.
+    filled = np.zeros(truth.shape, np.uint8)
+    middle, axes = ((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0, y1 - y0)
+    cv2.ellipse(filled, (middle, axes, 0), 1, -1)
+    ellipse = Answer(np.stack([filled > 0] * 3), np.zeros(3, np.float32))
+    yield Measure("IoU, coffee(), an ellipse that fills the box", float(ellipse.ious(truth)[0]), 1)
+    best = float(clicked.ious(truth).max())
+    yield Measure("IoU, coffee(), one point below the cup, best of three", best, 1)

@@ -1,0 +1,1 @@
+"""The pocket family's SAM: masks of products from points and boxes."""

@@ -1,0 +1,232 @@
+"""Train the pocket SAM: ``python -m packshot_pocket.sam.train --output DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from packshot_pocket.sam.model import POCKET, SamSpec, make_sam, save_sam
+from packshot_pocket.sam.samples import SamSamples
+from packshot_pocket.sam.step import TrainedSam
+from packshot_pocket.training import (
+    Budget,
+    Ema,
+    Progress,
+    autocast,
+    learning_rate,
+    load_state,
+    restore_rng,
+    rng_state,
+    save_state,
+    seed_everything,
+)
+
+STATE_FILE = "training_state.pt"
+_EVER = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class SamTraining:
+    """What a training is asked for.
+
+    Attributes:
+        output: directory of the checkpoint and of the state to go on from.
+        budget: how long.
+        device: ``cpu`` or ``cuda``.
+        batch_size: pictures of a step; each is asked five prompts.
+        workers: processes that draw pictures; 0 draws them in this one.
+        views: samples made of each picture that is drawn.
+        peak_rate: highest learning rate.
+        warmup_steps: until it is reached.
+        ema_decay: of the weights' moving average, which is what is kept.
+        save_every_s: seconds between states.
+        seed: of the weights and of the pictures.
+        spec: sizes of the network.
+    """
+
+    output: Path
+    budget: Budget
+    device: str = "cpu"
+    batch_size: int = 16
+    workers: int = 0
+    views: int = 1
+    peak_rate: float = 8e-4
+    warmup_steps: int = 60
+    ema_decay: float = 0.998
+    save_every_s: float = 180.0
+    seed: int = 0
+    spec: SamSpec = POCKET
+
+
+class SamTrainer:
+    """The state of a training; see :func:`train_sam`."""
+
+    def __init__(self, training: SamTraining, resume: bool) -> None:
+        self.training = training
+        self.device = torch.device(training.device)
+        seed_everything(training.seed)
+        state = load_state(training.output / STATE_FILE) if resume else None
+        sam = make_sam(training.spec, "sdpa" if self.device.type == "cuda" else "eager")
+        if state:
+            sam.load_state_dict(state["model"])
+        self.model = TrainedSam(sam.to(self.device))
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1]
+        rest = [p for p in trained if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": 0.03}, {"params": rest, "weight_decay": 0.0}],
+            lr=training.peak_rate,
+            betas=(0.9, 0.98),
+        )
+        self.ema = Ema(self.model.sam, training.ema_decay)
+        self.step, seconds = 0, 0.0
+        if state:
+            self.step, seconds = state["step"], state["seconds"]
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            restore_rng(state["rng"], self.device)
+        self.progress = Progress("sam", training.budget, seconds=seconds)
+
+    def run(self) -> None:
+        """Train until the budget is used up, then write the checkpoint."""
+        saved_s = self.progress.elapsed_s
+        for batch in self._batches():
+            if self._fraction() >= 1:
+                break
+            metrics = self._learn({name: tensor.to(self.device) for name, tensor in batch.items()})
+            self.step += 1
+            self.ema.update(self.step)
+            self.progress.tell(self.step, self.training.batch_size, **metrics)
+            if self.progress.elapsed_s - saved_s >= self.training.save_every_s:
+                self.save()
+                saved_s = self.progress.elapsed_s
+        self.save()
+
+    def save(self) -> None:
+        """Write the state to go on from, and the checkpoint as it is by now."""
+        state = {
+            "model": self.model.sam.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.progress.elapsed_s,
+            "rng": rng_state(self.device),
+        }
+        save_state(self.training.output / STATE_FILE, state)
+        averaged = make_sam(self.training.spec)
+        averaged.load_state_dict({name: tensor.cpu() for name, tensor in state["model"].items()})
+        self.ema.copy_to(averaged)
+        save_sam(averaged, self.training.output)
+
+    def _learn(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        rate = learning_rate(self.training.peak_rate, self._fraction(), self.step, self.training.warmup_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device):
+            loss, metrics = self.model(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return {name: value.item() for name, value in metrics.items()}
+
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        training = self.training
+        # A new range of samples for each seed; they go on where a stopped training ended.
+        first = training.seed * _EVER + self.step * training.batch_size
+        yield from DataLoader(
+            SamSamples(training.spec, first, _EVER, training.views),
+            batch_size=training.batch_size,
+            sampler=_InOrder(),
+            num_workers=training.workers,
+            prefetch_factor=4 if training.workers else None,
+            pin_memory=self.device.type == "cuda",
+            # Its own, or every start would take a number from the generator that places the clicks.
+            generator=torch.Generator(),
+        )
+
+    def _fraction(self) -> float:
+        return self.training.budget.fraction(self.step, self.progress.elapsed_s)
+
+
+class _InOrder(torch.utils.data.Sampler[int]):
+    """0, 1, 2 and so on. (DataLoader's own sampler would count the samples first.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(_EVER))
+
+
+def train_sam(training: SamTraining, resume: bool = False) -> None:
+    """Train and write a checkpoint into ``training.output``.
+
+    Args:
+        resume: go on from the state in ``training.output`` if there is one. Its seconds and steps
+            count towards the budget.
+    """
+    SamTrainer(training, resume).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much at a time on a kind of device; names as in :class:`SamTraining`."""
+
+    batch_size: int
+    workers: int
+    views: int
+    peak_rate: float
+    warmup_steps: int
+
+
+PLANS: dict[str, Plan] = {
+    "cuda": Plan(64, os.cpu_count() or 1, 6, 1e-3, 300),
+    "cpu": Plan(8, 0, 4, 8e-4, 60),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m packshot_pocket.sam.train", description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="directory of the checkpoint")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float)
+    length.add_argument("--steps", type=int)
+    parser.add_argument("--device", choices=sorted(PLANS), default="cpu")
+    parser.add_argument("--batch-size", type=int, help="pictures of a step")
+    parser.add_argument("--workers", type=int, help="processes that draw pictures")
+    parser.add_argument("--views", type=int, help="samples of each picture that is drawn")
+    parser.add_argument("--peak-rate", type=float, help="highest learning rate")
+    parser.add_argument(
+        "--image-size", type=int, default=256, help="128 learns four times as fast, with coarser masks"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on from the state in the directory")
+    given = parser.parse_args(arguments)
+    chosen = {name: getattr(given, name) for name in ("batch_size", "workers", "views", "peak_rate")}
+    plan = replace(
+        PLANS[given.device], **{name: value for name, value in chosen.items() if value is not None}
+    )
+    training = SamTraining(
+        output=given.output,
+        budget=Budget(given.steps, given.minutes),
+        device=given.device,
+        seed=given.seed,
+        spec=replace(POCKET, image_size=given.image_size),
+        **asdict(plan),
+    )
+    train_sam(training, given.resume)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Rendered pictures on disk, drawn once and trained on many times."""

@@ -1,0 +1,1 @@
+"""The text encoder of the pocket family, and CLIP's tokenizer."""

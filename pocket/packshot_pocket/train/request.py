@@ -1,0 +1,98 @@
+"""What a training is asked for, and what it finds on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTokenizer
+
+from packshot_pocket.diffusion.latents import LatentSet, encode_pool
+from packshot_pocket.scenes.pool import Pool
+from packshot_pocket.train.loop import Run
+from packshot_pocket.train.plan import PLANS, Device, Plan, Stage
+from packshot_pocket.training import Budget
+
+_KINDS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        model: ``vae``, ``diffusion`` or ``controlnet``.
+        output: directory of the family: ``diffusion/``, ``controlnet/``, and ``training/`` with
+            states and sheets.
+        scenes: directory of the rendered pictures; those that are missing are drawn.
+        budget: how long to train.
+        device: to train on.
+        count: scenes to train on; None for as many as the plan says.
+        workers: processes that render.
+        seed: of weights and batches.
+        resume: go on with an earlier training.
+        compile: compile the networks first: a minute or two for faster steps.
+    """
+
+    model: str
+    output: Path
+    scenes: Path
+    budget: Budget
+    device: Device
+    count: int | None
+    workers: int
+    seed: int
+    resume: bool
+    compile: bool
+
+    @property
+    def plan(self) -> Plan:
+        """Of the device."""
+        return PLANS[self.device]
+
+    def pool(self, stage: Stage) -> Pool:
+        """The scenes that a stage is trained on, drawn."""
+        pool = Pool(self.scenes, "studio", self.count or stage.scenes, self.plan.size)
+        pool.fill(self.workers)
+        return pool
+
+    def snapshots(self) -> Pool:
+        """The amateur photos, drawn."""
+        pool = Pool(
+            self.scenes,
+            "snapshot",
+            min(self.plan.snapshots, self.count or self.plan.snapshots),
+            self.plan.size,
+        )
+        pool.fill(self.workers)
+        return pool
+
+    def trained(self, part: str) -> Any:
+        """The VAE or the UNet that was trained before, on the device, not to be trained on."""
+        folder = self.output / "diffusion" / part
+        model = _KINDS[part].from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
+        model = model.to(self.device, memory_format=torch.channels_last)
+        return model.eval().requires_grad_(False)
+
+    def examples(self, stage: Stage, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> LatentSet:
+        """The scenes of a stage, encoded."""
+        cache, device = self.output / "training" / "latents.pt", torch.device(self.device)
+        plan = self.plan
+        return encode_pool(self.pool(stage), vae, tokenizer, device, plan.encode_batch, plan.mirrored, cache)
+
+    def run(self, stage: Stage) -> Run:
+        """For the loop."""
+        return Run(
+            folder=self.output / "training" / self.model,
+            budget=self.budget,
+            stage=stage,
+            device=torch.device(self.device),
+            seed=self.seed,
+            resume=self.resume,
+            compile=self.compile,
+            save_every_s=self.plan.save_every_s,
+            sheet_every_s=self.plan.sheet_every_s,
+        )
