@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import grpc
 import numpy as np
 from tritonclient.grpc import InferInput, InferResult
-from tritonclient.grpc._utils import get_error_grpc
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -157,7 +156,7 @@ class Transport:
                         raise error
                     take(_outputs(model, result))
             except grpc.RpcError as error:
-                raise get_error_grpc(error) from None
+                raise InferenceServerException(error.details(), str(error.code())) from None
             finally:
                 responses.cancel()
 

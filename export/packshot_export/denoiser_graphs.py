@@ -97,7 +97,7 @@ def _to_rows(residual: Tensor, row_residual: Tensor) -> Tensor:
     """Residuals of some rows [P, ...] → of every row [R, ...], zeros where ``row_residual`` is 0.
 
     A gather rather than adding at indices: that becomes a ScatterND with a reduction, which is as fast
-    in ONNX Runtime but is no operation of TensorRT's.
+    in ONNX Runtime, but a less common operation.
     """
     none = residual.new_zeros((1, *residual.shape[1:]))
     return torch.cat([none, residual])[row_residual]

@@ -12,6 +12,7 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from packshot.errors import PackshotError, expected
 
@@ -132,7 +133,7 @@ def write_checkpoints(spec: FamilySpec, directory: Path) -> None:
         random_parts.make_sam(spec).save_pretrained(directory / "sam")
     (diffusion / "scheduler").mkdir(exist_ok=True)
     for path, config in (
-        (diffusion / "model_index.json", _MODEL_INDEX),
+        (diffusion / "model_index.json", model_index("PNDMScheduler")),
         (diffusion / "scheduler" / "scheduler_config.json", random_parts.scheduler_config(spec)),
         (directory / "sam" / "preprocessor_config.json", random_parts.sam_preprocessor(spec)),
     ):
@@ -141,18 +142,21 @@ def write_checkpoints(spec: FamilySpec, directory: Path) -> None:
         (directory / part / "README.md").write_text(_MODEL_CARD)
 
 
-_MODEL_INDEX = {
-    "_class_name": "StableDiffusionInpaintPipeline",
-    "feature_extractor": [None, None],
-    "image_encoder": [None, None],
-    "requires_safety_checker": False,
-    "safety_checker": [None, None],
-    "scheduler": ["diffusers", "PNDMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
+def model_index(scheduler: str) -> dict[str, Any]:
+    """diffusers' ``model_index.json`` of an inpainting checkpoint with this class of scheduler."""
+    return {
+        "_class_name": "StableDiffusionInpaintPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", scheduler],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
 
 _MODEL_CARD = """---
 license: apache-2.0

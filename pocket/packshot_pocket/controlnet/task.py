@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from packshot_pocket.controlnet.edges import choose_edges
 from packshot_pocket.diffusion.latents import LatentSet, unpack_edges
 from packshot_pocket.diffusion.model import make_scheduler
-from packshot_pocket.diffusion.noise import add_noise
+from packshot_pocket.diffusion.noise import draw_noised
 from packshot_pocket.diffusion.sample import Sampling, paint_scenes, rows_of
 from packshot_pocket.diffusion.task import CAPTION_DROPOUT
 from packshot_pocket.renderer import render_studio
@@ -59,14 +59,7 @@ class ControlNetTask:
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """A batch of noised scenes with control images."""
         examples, device = self.examples, self.examples.ids.device
-        chosen = torch.randint(len(examples), (self.batch_size,), generator=generator, device=device)
-        noised = add_noise(
-            examples.latents[chosen].float(),
-            examples.masks[chosen].float(),
-            examples.masked[chosen].float(),
-            self.scheduler,
-            generator,
-        )
+        chosen, noised = draw_noised(examples, self.batch_size, self.scheduler, generator)
         edges = (unpack_edges(packed[chosen]) for packed in (examples.product_edges, examples.scene_edges))
         control = choose_edges(*edges, generator).expand(-1, 3, -1, -1)
         dropped = torch.rand((self.batch_size, 1), generator=generator, device=device) < CAPTION_DROPOUT

@@ -10,6 +10,7 @@ from typing import Any
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from packshot_export.families import model_index
 from packshot_pocket.vae.model import LATENT_CHANNELS
 
 #: Latents, mask, masked image's latents.
@@ -83,18 +84,4 @@ def save_checkpoint(
     text_encoder.half().save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
     make_scheduler().save_pretrained(folder / "scheduler")
-    (folder / "model_index.json").write_text(json.dumps(_MODEL_INDEX, indent=2) + "\n")
-
-
-_MODEL_INDEX = {
-    "_class_name": "StableDiffusionInpaintPipeline",
-    "feature_extractor": [None, None],
-    "image_encoder": [None, None],
-    "requires_safety_checker": False,
-    "safety_checker": [None, None],
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
+    (folder / "model_index.json").write_text(json.dumps(model_index("DDIMScheduler"), indent=2) + "\n")

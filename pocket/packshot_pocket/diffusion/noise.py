@@ -9,6 +9,8 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from packshot_pocket.diffusion.latents import LatentSet
+
 #: Share of the examples at the last timestep: under zero terminal SNR the sampler's first step, which
 #: chooses all large areas' colours, is this one timestep of a thousand.
 LAST_SHARE = 0.08
@@ -60,3 +62,19 @@ def add_noise(
     weights = masks + near * (_RIM_WEIGHT - 1) + (1 - masks) * _KEPT_WEIGHT
     sample = torch.cat([signal * latents + spread * noise, masks, masked], dim=1)
     return Noised(sample, timesteps, target, weights)
+
+
+def draw_noised(
+    examples: LatentSet, batch_size: int, scheduler: DDIMScheduler, generator: torch.Generator
+) -> tuple[Tensor, Noised]:
+    """A batch of examples, their numbers int64 [batch_size] first, noised."""
+    device = examples.ids.device
+    chosen = torch.randint(len(examples), (batch_size,), generator=generator, device=device)
+    noised = add_noise(
+        examples.latents[chosen].float(),
+        examples.masks[chosen].float(),
+        examples.masked[chosen].float(),
+        scheduler,
+        generator,
+    )
+    return chosen, noised

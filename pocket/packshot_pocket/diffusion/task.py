@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from packshot_pocket.diffusion.latents import LatentSet
 from packshot_pocket.diffusion.model import make_scheduler, save_checkpoint
-from packshot_pocket.diffusion.noise import add_noise
+from packshot_pocket.diffusion.noise import draw_noised
 from packshot_pocket.diffusion.sample import Sampling, paint_scenes, rows_of
 from packshot_pocket.renderer import render_studio
 from packshot_pocket.text.encoder import Vocabulary
@@ -59,14 +59,7 @@ class DiffusionTask:
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """A batch of noised scenes."""
         examples, device = self.examples, self.examples.ids.device
-        chosen = torch.randint(len(examples), (self.batch_size,), generator=generator, device=device)
-        noised = add_noise(
-            examples.latents[chosen].float(),
-            examples.masks[chosen].float(),
-            examples.masked[chosen].float(),
-            self.scheduler,
-            generator,
-        )
+        chosen, noised = draw_noised(examples, self.batch_size, self.scheduler, generator)
         ids = self.vocabulary.sprinkle(
             examples.ids[chosen], _UNKNOWN_SHARE, generator, self.tokenizer.eos_token_id
         )

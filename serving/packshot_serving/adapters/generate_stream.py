@@ -1,8 +1,7 @@
 """``generate_stream``: asks ``generate`` of its own server, and tells how far it is meanwhile.
 
-Over gRPC and not by a BLS call: in Triton 2.51 BLS calls and responses share a few threads, so that
-many streams at once stall each other (by half a second each, measured), and a BLS call has no
-priority.
+Over gRPC and not by a BLS call: in Triton 2.51 a BLS call occupies one of the threads that responses
+need, too, until it ends. With more streams than threads, no progress comes through.
 """
 
 from __future__ import annotations

@@ -173,7 +173,6 @@ class Engine:
     def _seat(self) -> None:
         """Give free slots away, and tell everybody where they are now; the lock is held."""
         for job in self._planner.seat():
-            job.has_place = True
             job.report("running")
         for position, job in enumerate(self._planner.queue(), start=1):
             job.report("waiting", position)
@@ -223,7 +222,11 @@ class Engine:
         """Let those go who are not wanted any more, or have waited for too long."""
         with self._changed:
             now, closing = self._clock(), self._close_at is not None
-            answers = [(job, reason) for job in self._everybody if (reason := job.dismissal(now, closing))]
+            ends = [(job, job.given_up()) for job in self._planner.seated]
+            ends += [
+                (job, job.given_up() or job.waited_in_vain(now, closing)) for job in self._planner.waiting
+            ]
+            answers = [(job, reason) for job, reason in ends if reason]
             for job, _ in answers:
                 self._planner.leave(job)
                 cache.forget(job.lane)

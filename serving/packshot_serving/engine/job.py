@@ -31,7 +31,6 @@ class Job:
         ticket: told how far it is, asked whether it is still wanted.
         slot: its latents and constants, from its first step on. Those who wait have none, because
             the control image's embedding is many times the size of all else.
-        has_place: whether it has been given one of the slots.
     """
 
     request: DenoiseRequest
@@ -40,7 +39,6 @@ class Job:
     arrived: float = 0.0
     ticket: Ticket = field(default_factory=Ticket)
     slot: Slot | None = None
-    has_place: bool = False
 
     @property
     def lane(self) -> tuple[int, int]:
@@ -67,17 +65,19 @@ class Job:
         """Steps not yet taken."""
         return self.num_steps - self.step
 
-    def dismissal(self, now: float, closing: bool) -> PackshotError | None:
-        """Why it should go before its next step, if it should.
+    def given_up(self) -> PackshotError | None:
+        """Its end, if its caller does not want it any more."""
+        if self.ticket.cancelled:
+            return Cancelled(f"the request was cancelled at step {self.step} of {self.num_steps}")
+        return None
+
+    def waited_in_vain(self, now: float, closing: bool) -> PackshotError | None:
+        """Its end, if it has no slot and should not wait for one any longer.
 
         Args:
             now: by the engine's clock.
             closing: whether the engine gives no more slots away.
         """
-        if self.ticket.cancelled:
-            return Cancelled(f"the request was cancelled at step {self.step} of {self.num_steps}")
-        if self.has_place:
-            return None
         if closing:
             return Unavailable(CLOSING)
         timeout_s = self.request.timeout_s
