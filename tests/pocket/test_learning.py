@@ -74,7 +74,7 @@ def learned(tmp_path_factory):
     examples = toy_examples(tokenizer)
     plain = LatentSet(*(getattr(examples, name)[:16] for name in examples.__slots__))
     unet, text_encoder = make_unet(SPEC, WIDTH), make_text_encoder(TextSpec(WIDTH, 1, 2), tokenizer)
-    task = ToyDiffusion(unet, text_encoder, None, tokenizer, plain, 8, folder)
+    task = ToyDiffusion(unet, text_encoder, None, tokenizer, plain, plain, 0.0, 8, folder)
     averaged = train(task, folder / "diffusion", 80, 6e-3)
     unet, text_encoder = averaged["unet"], averaged["text_encoder"]
     controlnet = make_controlnet(SPEC, unet)

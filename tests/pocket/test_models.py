@@ -14,7 +14,13 @@ from packshot_export.tokenizer_file import write_tokenizer
 from packshot_export.vae_graphs import VaeEncoder
 from packshot_pocket.controlnet.edges import choose_edges
 from packshot_pocket.controlnet.model import make_controlnet
-from packshot_pocket.diffusion.latents import masked_pixels, mirrored_caption, mirrored_edges, unpack_edges
+from packshot_pocket.diffusion.latents import (
+    masked_pixels,
+    mirrored_caption,
+    mirrored_edges,
+    shrunk,
+    unpack_edges,
+)
 from packshot_pocket.diffusion.model import UnetSpec, make_scheduler, make_unet
 from packshot_pocket.diffusion.noise import add_noise
 from packshot_pocket.renderer import render_studio
@@ -34,7 +40,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def vae():
     torch.manual_seed(0)
-    return make_vae(VaeSpec((8, 8, 8, 16), 4)).eval()
+    return make_vae(VaeSpec((8, 16, 24, 32), 4)).eval()
 
 
 def parameters(model):
@@ -197,3 +203,27 @@ def test_a_fresh_vae_s_latents_are_hardly_noised():
     posterior = make_vae(VaeSpec()).encode(torch.rand(1, 3, 64, 64) * 2 - 1).latent_dist
     assert posterior.std.max() < 0.1
     assert posterior.mean.std() > posterior.std.max()
+
+
+def test_a_fresh_vae_is_a_codec_of_thumbnails():
+    vae = make_vae(VaeSpec()).eval()
+    colours = torch.rand(2, 3, 4, 4) * 2 - 1
+    blocks = colours.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+    with torch.no_grad():
+        latents = vae.encode(blocks).latent_dist.mode()
+        decoded = vae.decode(latents).sample
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert torch.allclose(latents[:, :3], colours, atol=0.15)
+    # Nearest upsampling and pixels' own taps keep the blocks' edges sharp.
+    assert (decoded - blocks)[inner].abs().max() < 0.3
+
+
+def test_sizes_that_a_vae_cannot_have_are_refused():
+    with pytest.raises(ValueError, match="expected rising multiples"):
+        VaeSpec((32, 32, 64, 64))
+
+
+def test_shrinking_takes_the_means_of_squares():
+    pictures = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4, 1).expand(1, 4, 4, 3)
+    assert shrunk(pictures, 2)[0, :, :, 0].tolist() == [[2, 4], [10, 12]]
+    assert shrunk(pictures, 1) is pictures

@@ -29,7 +29,7 @@ class Fit:
         self.called = (self.trained,)
         self.stop_at, self.calls, self.published = stop_at, 0, None
 
-    def loss(self, generator):
+    def loss(self, generator, fraction):
         if self.calls == self.stop_at:
             raise Stopped
         self.calls += 1

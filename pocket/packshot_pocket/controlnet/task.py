@@ -56,7 +56,7 @@ class ControlNetTask:
         self.scheduler = make_scheduler()
         self.empty = torch.tensor(token_ids(tokenizer, [""]), device=examples.ids.device)
 
-    def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, generator: torch.Generator, fraction: float) -> tuple[Tensor, Mapping[str, Tensor]]:
         """A batch of noised scenes with control images."""
         examples, device = self.examples, self.examples.ids.device
         chosen, noised = draw_noised(examples, self.batch_size, self.scheduler, generator)

@@ -58,6 +58,7 @@ def encode_pool(
     device: torch.device,
     batch_size: int,
     mirrored: bool,
+    shrink: int,
     cache: Path,
 ) -> LatentSet:
     """Encode scenes, or read them if this VAE has encoded them before.
@@ -66,9 +67,10 @@ def encode_pool(
         vae: on the device.
         batch_size: pictures that are encoded at once.
         mirrored: add every scene's mirror image.
+        shrink: how many times smaller than the pool's pictures; edges are left as they are.
         cache: file of the encoded scenes.
     """
-    key = _key(vae, pool, mirrored)
+    key = _key(vae, pool, mirrored, shrink)
     state = load_state(cache)
     if state is not None and state.pop("key") == key:
         return LatentSet(**state).to(device)
@@ -80,7 +82,7 @@ def encode_pool(
         texts = captions[number * SHARD : (number + 1) * SHARD]
         for flip in (False, True) if mirrored else (False,):
             ids = torch.tensor(token_ids(tokenizer, [mirrored_caption(t) for t in texts] if flip else texts))
-            parts.append(_encode_shard(tensors, ids, flip, vae, device, batch_size))
+            parts.append(_encode_shard(tensors, ids, flip, shrink, vae, device, batch_size))
         if number % 8 == 7 or number == pool.shards - 1:
             sys.stderr.write(f"encode  {(number + 1) * SHARD}/{pool.count}\n")
     whole = LatentSet(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(LatentSet)))
@@ -99,6 +101,14 @@ def masked_pixels(composites: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
     """
     repaint = (alphas < MASK_THRESHOLD)[:, None]
     return torch.where(repaint, 0.0, to_pixels(composites)), repaint[:, :, ::FACTOR, ::FACTOR].float()
+
+
+def shrunk(pictures: Tensor, times: int) -> Tensor:
+    """uint8 [B, H, W, …] → uint8 [B, H/times, W/times, …], every pixel the mean of a square."""
+    if times == 1:
+        return pictures
+    squares = pictures.unflatten(2, (-1, times)).unflatten(1, (-1, times))
+    return squares.float().mean(dim=(2, 4)).round().to(torch.uint8)
 
 
 def unpack_edges(packed: Tensor) -> Tensor:
@@ -120,6 +130,7 @@ def _encode_shard(
     arrays: tuple[Tensor, ...],
     ids: Tensor,
     flip: bool,
+    shrink: int,
     vae: AutoencoderKL,
     device: torch.device,
     batch_size: int,
@@ -135,7 +146,8 @@ def _encode_shard(
         product_edges, scene_edges = mirrored_edges(product_edges), mirrored_edges(scene_edges)
     found: tuple[list[Tensor], ...] = ([], [], [])
     for batch in zip(*(tensor.split(batch_size) for tensor in pictures), strict=True):
-        images, composites, alphas = (t.to(device).flip(2) if flip else t.to(device) for t in batch)
+        on_device = (shrunk(t.to(device), shrink) for t in batch)
+        images, composites, alphas = (t.flip(2) if flip else t for t in on_device)
         hole, mask = masked_pixels(composites, alphas)
         with autocast(device):
             encoded = [vae.encode(pixels).latent_dist.mode() for pixels in (to_pixels(images), hole)]
@@ -151,8 +163,8 @@ def mirrored_caption(caption: str) -> str:
     return re.sub(r"\b(left|right)\b", lambda side: {"left": "right", "right": "left"}[side[0]], caption)
 
 
-def _key(vae: AutoencoderKL, pool: Pool, mirrored: bool) -> str:
-    digest = hashlib.sha256(f"{pool.kind} {pool.count} {pool.size} {mirrored}".encode())
+def _key(vae: AutoencoderKL, pool: Pool, mirrored: bool, shrink: int) -> str:
+    digest = hashlib.sha256(f"{pool.kind} {pool.count} {pool.size} {mirrored} {shrink}".encode())
     for tensor in vae.state_dict().values():
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -32,6 +32,8 @@ class DiffusionTask:
     Args:
         unet, text_encoder, vae: on the device.
         examples: on the device.
+        coarse: the same at half the size, on the device.
+        coarse_share: of the training, which sees these first.
         batch_size: of a step.
         output: directory of the checkpoint, without the VAE.
     """
@@ -45,20 +47,24 @@ class DiffusionTask:
         vae: AutoencoderKL,
         tokenizer: CLIPTokenizer,
         examples: LatentSet,
+        coarse: LatentSet,
+        coarse_share: float,
         batch_size: int,
         output: Path,
     ) -> None:
         self.trained: nn.Module = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
         self.called = (unet,)
         self.vae, self.tokenizer, self.examples = vae, tokenizer, examples
+        self.coarse, self.coarse_share = coarse, coarse_share
         self.batch_size, self.output = batch_size, output
         self.scheduler = make_scheduler()
         self.vocabulary = Vocabulary(examples.ids, len(tokenizer))
         self.empty = torch.tensor(token_ids(tokenizer, [""]), device=examples.ids.device)
 
-    def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """A batch of noised scenes."""
-        examples, device = self.examples, self.examples.ids.device
+    def loss(self, generator: torch.Generator, fraction: float) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """A batch of noised scenes; small ones at first, to learn what goes where from many."""
+        examples = self.coarse if fraction < self.coarse_share else self.examples
+        device = examples.ids.device
         chosen, noised = draw_noised(examples, self.batch_size, self.scheduler, generator)
         ids = self.vocabulary.sprinkle(
             examples.ids[chosen], _UNKNOWN_SHARE, generator, self.tokenizer.eos_token_id

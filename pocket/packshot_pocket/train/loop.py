@@ -34,11 +34,12 @@ class Task(Protocol):
     trained: nn.Module
     called: Sequence[nn.Module]
 
-    def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, generator: torch.Generator, fraction: float) -> tuple[Tensor, Mapping[str, Tensor]]:
         """A batch's loss, and what else is worth printing.
 
         Args:
             generator: on the device; everything random comes from it.
+            fraction: of the training that is over, 0 to 1.
         """
         ...
 
@@ -164,7 +165,7 @@ class Loop:
         generator = torch.Generator(self.run.device).manual_seed(self.run.seed * 2**32 + self.step)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.run.device):
-            loss, metrics = self.task.loss(generator)
+            loss, metrics = self.task.loss(generator, fraction)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()

@@ -21,7 +21,7 @@ def train_vae(request: Request) -> None:
     """Train the VAE and write ``diffusion/vae``."""
     plan = request.plan
     pools = [request.pool(plan.vae), request.snapshots()]
-    vae = make_vae(VaeSpec()).to(request.device, memory_format=torch.channels_last)
+    vae = request.placed(make_vae(VaeSpec()))
     task = VaeTask(vae, pools, plan.crop, plan.vae.batch_size, request.output / "diffusion" / "vae")
     Loop(task, request.run(plan.vae)).train()
 
@@ -30,11 +30,12 @@ def train_diffusion(request: Request) -> None:
     """Train the text encoder and the UNet, and write the rest of ``diffusion``. Needs the VAE."""
     stage, device = request.plan.diffusion, torch.device(request.device)
     tokenizer, text_spec = make_tokenizer(), TextSpec()
-    unet = make_unet(UnetSpec(), text_spec.width).to(device, memory_format=torch.channels_last)
+    unet = request.placed(make_unet(UnetSpec(), text_spec.width))
     text_encoder = make_text_encoder(text_spec, tokenizer).to(device)
     vae, output = request.trained("vae"), request.output / "diffusion"
-    examples = request.examples(stage, vae, tokenizer)
-    task = DiffusionTask(unet, text_encoder, vae, tokenizer, examples, stage.batch_size, output)
+    fine, coarse = (request.examples(stage, vae, tokenizer, shrink) for shrink in (1, 2))
+    share = request.plan.coarse_share
+    task = DiffusionTask(unet, text_encoder, vae, tokenizer, fine, coarse, share, stage.batch_size, output)
     Loop(task, request.run(stage)).train()
 
 
@@ -45,7 +46,7 @@ def train_controlnet(request: Request) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device)
     vae, unet = request.trained("vae"), request.trained("unet")
-    controlnet = make_controlnet(UnetSpec(), unet).to(device, memory_format=torch.channels_last)
+    controlnet = request.placed(make_controlnet(UnetSpec(), unet))
     examples = request.examples(stage, vae, tokenizer)
     models = (controlnet, unet, text_encoder, vae, tokenizer)
     Loop(ControlNetTask(*models, examples, stage.batch_size, output), request.run(stage)).train()

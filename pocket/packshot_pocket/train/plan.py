@@ -32,7 +32,8 @@ class Plan:
     """How a family is trained.
 
     Attributes:
-        crop: side of what the VAE sees of a picture, in pixels.
+        crop: side of what the VAE sees of a picture, in pixels; in the end it is doubled.
+        coarse_share: of the UNet's training, which sees the scenes at half their size.
         snapshots: amateur photos that the VAE sees besides the scenes; products come from such.
         mirrored: whether the UNet also sees every scene mirrored.
         encode_batch: pictures that the VAE encodes at once.
@@ -48,6 +49,7 @@ class Plan:
     snapshots: int
     mirrored: bool
     encode_batch: int
+    coarse_share: float = 0.4
     size: int = 256
     save_every_s: float = 150.0
     sheet_every_s: float = 300.0
@@ -65,9 +67,9 @@ PLANS: dict[Device, Plan] = {
         save_every_s=120.0,
     ),
     "cpu": Plan(
-        vae=Stage(16, 5e-4, 100, 0.998, 8_192),
-        diffusion=Stage(16, 6e-4, 200, 0.999, 16_384),
-        controlnet=Stage(16, 6e-4, 100, 0.998, 16_384),
+        vae=Stage(8, 8e-4, 100, 0.998, 8_192),
+        diffusion=Stage(16, 8e-4, 200, 0.999, 8_192),
+        controlnet=Stage(16, 6e-4, 100, 0.998, 8_192),
         crop=64,
         snapshots=1_024,
         mirrored=False,

@@ -74,14 +74,24 @@ class Request:
         """The VAE or the UNet that was trained before, on the device, not to be trained on."""
         folder = self.output / "diffusion" / part
         model = _KINDS[part].from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
-        model = model.to(self.device, memory_format=torch.channels_last)
-        return model.eval().requires_grad_(False)
+        return self.placed(model).eval().requires_grad_(False)
 
-    def examples(self, stage: Stage, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> LatentSet:
-        """The scenes of a stage, encoded."""
-        cache, device = self.output / "training" / "latents.pt", torch.device(self.device)
-        plan = self.plan
-        return encode_pool(self.pool(stage), vae, tokenizer, device, plan.encode_batch, plan.mirrored, cache)
+    def placed(self, model: Any) -> Any:
+        """A convolutional model on the device, in the layout that is fast there."""
+        layout = torch.channels_last if self.device == "cuda" else torch.contiguous_format
+        return model.to(self.device, memory_format=layout)
+
+    def examples(
+        self, stage: Stage, vae: AutoencoderKL, tokenizer: CLIPTokenizer, shrink: int = 1
+    ) -> LatentSet:
+        """The scenes of a stage, encoded.
+
+        Args:
+            shrink: how many times smaller than they were drawn.
+        """
+        cache, device = self.output / "training" / f"latents-{shrink}.pt", torch.device(self.device)
+        pool, plan = self.pool(stage), self.plan
+        return encode_pool(pool, vae, tokenizer, device, plan.encode_batch, plan.mirrored, shrink, cache)
 
     def run(self, stage: Stage) -> Run:
         """For the loop."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
+
+from packshot_pocket.vae.start import start_as_thumbnails
 
 LATENT_CHANNELS = 4
 #: Pixels of a latent's side.
@@ -19,19 +22,31 @@ class VaeSpec:
     """Sizes of the VAE.
 
     Attributes:
-        channels: of its four resolutions, from the pictures' to the latents'.
-        groups: of the normalisations; divides every entry of ``channels``.
+        channels: of its four resolutions, from the pictures' to the latents', rising.
+        groups: of the normalisations, at least 3; an even number of channels goes into each.
+
+    Raises:
+        ValueError: these sizes do not fit together.
     """
 
     channels: tuple[int, int, int, int] = (32, 64, 96, 128)
     groups: int = 8
 
+    def __post_init__(self) -> None:
+        rising = all(a < b for a, b in pairwise(self.channels))
+        if not rising or self.groups < 3 or any(c % (2 * self.groups) for c in self.channels):
+            raise ValueError(
+                f"VaeSpec: got channels {self.channels} in {self.groups} groups, "
+                "expected rising multiples of twice the groups, of which there are at least 3"
+            )
+
 
 def make_vae(spec: VaeSpec) -> AutoencoderKL:
     """A fresh VAE. Latents are not scaled by its config: see :func:`fold_normalisation`.
 
-    It begins with little noise on its latents. With diffusers' own start the noise is as strong as the
-    latents, and hundreds of steps go by before anything can be seen through it.
+    It begins as a codec of thumbnails, and with little noise on its latents. With diffusers' own start
+    the noise is as strong as the latents, and hundreds of steps go by before anything can be seen
+    through it.
     """
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -44,6 +59,7 @@ def make_vae(spec: VaeSpec) -> AutoencoderKL:
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
+    start_as_thumbnails(vae)
     with torch.no_grad():
         vae.quant_conv.weight[LATENT_CHANNELS:] = 0
         vae.quant_conv.bias[LATENT_CHANNELS:] = _FIRST_LOGVAR

@@ -16,6 +16,9 @@ from packshot_pocket.scenes.pool import Pool
 from packshot_pocket.vae.losses import Weights, psnr, reconstruction_loss
 from packshot_pocket.vae.model import fold_normalisation, to_images, to_pixels
 
+#: Share of the training after which crops are twice as large and a quarter as many: normalisations
+#: shall see about as much of a picture as they will.
+_LARGE_FROM = 0.7
 #: Pictures that the latents' mean and spread are taken from.
 _MEASURED = 256
 _SHEET_SEEDS = range(6)
@@ -27,8 +30,8 @@ class VaeTask:
     Args:
         vae: on the device.
         pools: what crops are taken from.
-        crop: their side, in pixels.
-        batch_size: of a step.
+        crop: their side at first, in pixels.
+        batch_size: of a step at first, a multiple of 4.
         output: directory of the checkpoint.
     """
 
@@ -47,9 +50,11 @@ class VaeTask:
         self.crop, self.batch_size, self.output, self.weights = crop, batch_size, output, Weights()
         self.images = gather(pools, next(vae.parameters()).device)
 
-    def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, generator: torch.Generator, fraction: float) -> tuple[Tensor, Mapping[str, Tensor]]:
         """A batch of crops, encoded with noise and decoded."""
-        pixels = to_pixels(self._crops(generator))
+        large = fraction >= _LARGE_FROM
+        count, side = (self.batch_size // 4, 2 * self.crop) if large else (self.batch_size, self.crop)
+        pixels = to_pixels(self._crops(count, side, generator))
         posterior = self.trained.encode(pixels).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator, device=pixels.device)
         decoded = self.trained.decode(posterior.mean + posterior.std * noise).sample.float()
@@ -78,17 +83,17 @@ class VaeTask:
         )
         return np.concatenate(rows)
 
-    def _crops(self, generator: torch.Generator) -> Tensor:
-        """uint8 [B, crop, crop, 3], half of them mirrored."""
-        device, (count, height, width) = self.images.device, self.images.shape[:3]
+    def _crops(self, count: int, crop: int, generator: torch.Generator) -> Tensor:
+        """uint8 [count, crop, crop, 3], half of them mirrored."""
+        device, (pictures, height, width) = self.images.device, self.images.shape[:3]
 
         def draw(high: int) -> Tensor:
-            return torch.randint(high, (self.batch_size, 1, 1), generator=generator, device=device)
+            return torch.randint(high, (count, 1, 1), generator=generator, device=device)
 
-        side = torch.arange(self.crop, device=device)
-        rows = draw(height - self.crop + 1) + side[None, :, None]
-        columns = draw(width - self.crop + 1) + torch.where(draw(2) == 0, side, side.flip(0))
-        return self.images[draw(count), rows, columns]
+        side = torch.arange(crop, device=device)
+        rows = draw(height - crop + 1) + side[None, :, None]
+        columns = draw(width - crop + 1) + torch.where(draw(2) == 0, side, side.flip(0))
+        return self.images[draw(pictures), rows, columns]
 
     def _latents(self, vae: AutoencoderKL, images: Tensor) -> Tensor:
         with torch.no_grad():
