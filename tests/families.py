@@ -36,7 +36,8 @@ def exported(name: str) -> tuple[Path, Path]:
     os.utime(directory)
     repository = directory / "repository"
     # Configs and adapters follow the serving sources, which the key leaves out: they cost nothing.
-    write_configs(Manifest.read(repository).family, repository)
+    manifest = Manifest.read(repository)
+    write_configs(manifest.family, repository, manifest.digest)
     # As many slots on every machine: tests say who waits for whom.
     config = repository / "denoiser" / "config.pbtxt"
     config.write_text(config.read_text().replace('"auto"', '"4"'))

@@ -114,6 +114,11 @@ class Manifest:
     artifacts: Mapping[str, str]
     exporters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the artifacts' names and hashes."""
+        return hashlib.sha256(json.dumps(dict(self.artifacts), sort_keys=True).encode()).hexdigest()
+
     def write(self, repository: Path) -> None:
         """Write ``packshot.json`` into a repository."""
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2, sort_keys=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -27,6 +28,14 @@ from packshot.errors import expected
 Points = Sequence[Sequence[float]] | np.ndarray
 Boxes = Sequence[Sequence[float]] | np.ndarray
 Labels = Sequence[int] | np.ndarray
+
+
+class SamArguments(TypedDict):
+    """The arguments of ``Studio.cut_out`` besides the photo."""
+
+    points: list[list[float]]
+    labels: list[int]
+    boxes: list[list[float]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ class AsyncStudio:
         """What the server's checkpoints fix: legal canvas sizes, number of ControlNets, …"""
         return await self._transport.family()
 
+    async def artifacts(self) -> str:
+        """SHA-256 of the server's artifacts: with another one, the same request gives other pictures."""
+        return await self._transport.artifacts()
+
     async def cut_out(
         self,
         photo: PhotoSource,

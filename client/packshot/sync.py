@@ -71,6 +71,10 @@ class Studio:
         """See :meth:`AsyncStudio.family`."""
         return self._run(self._studio.family())
 
+    def artifacts(self) -> str:
+        """See :meth:`AsyncStudio.artifacts`."""
+        return self._run(self._studio.artifacts())
+
     def cut_out(
         self,
         photo: PhotoSource,

@@ -57,6 +57,7 @@ class Transport:
         self._options = options
         self._client: InferenceServerClient | None = None
         self._family: Family | None = None
+        self._artifacts = ""
         self._closed = False
 
     async def close(self) -> None:
@@ -78,14 +79,24 @@ class Transport:
                 lambda timeout_s: self._connected().get_model_config("generate", client_timeout=timeout_s)
             )
             try:
-                text = response.config.parameters["family"].string_value if response else ""
-                self._family = Family.from_json(text)
+                parameters = response.config.parameters if response else {}
+                self._artifacts = parameters["artifacts"].string_value
+                self._family = Family.from_json(parameters["family"].string_value)
             except (ValueError, KeyError, TypeError) as error:
                 raise RepositoryError(
                     f"{self.server}: got a 'generate' without a family ({error}), "
                     "expected a repository that `packshot export` made"
                 ) from None
         return self._family
+
+    async def artifacts(self) -> str:
+        """SHA-256 of all that the server's pictures depend on, see ``Manifest.digest``; asked for once.
+
+        Raises:
+            Unavailable, RepositoryError: as :meth:`family`.
+        """
+        await self.family()
+        return self._artifacts
 
     async def check(self, model_name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Refuse inputs that :meth:`infer` would refuse, without asking the model.

@@ -117,7 +117,7 @@ def _complete(directory: Path, parts: Parts) -> Manifest:
     # Imported late: what serves a repository is no part of making its graphs.
     from packshot_serving.repository import write_configs
 
-    write_configs(parts.family, directory)
+    write_configs(parts.family, directory, manifest.digest)
     return manifest
 
 

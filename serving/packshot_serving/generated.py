@@ -21,17 +21,19 @@ REPOSITORY = Path("model_repository")
 TENSORS = Path("docs/tensors.md")
 
 
-def generated_files(family: Family) -> dict[Path, str]:
+def generated_files(family: Family, artifacts: str) -> dict[Path, str]:
     """Path in the source tree → text, for every generated file that is committed."""
-    configs = {REPOSITORY / path: text for path, text in config_files(family).items()}
+    configs = {REPOSITORY / path: text for path, text in config_files(family, artifacts).items()}
     return {**configs, TENSORS: tensor_tables()}
 
 
-def committed_family() -> Family:
-    """The family that the committed configs were generated for; it is in each of them."""
+def committed_family() -> tuple[Family, str]:
+    """The family and the artifacts' digest that the committed configs were generated for."""
     text = (REPOSITORY / "generate/config.pbtxt").read_text()
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
-    return Family.from_json(config.parameters["family"].string_value)
+    return Family.from_json(config.parameters["family"].string_value), config.parameters[
+        "artifacts"
+    ].string_value
 
 
 def tensor_tables() -> str:
@@ -70,7 +72,7 @@ def _table(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or with ``--check`` list those that differ."""
-    files = generated_files(committed_family())
+    files = generated_files(*committed_family())
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     check = "--check" in arguments
     for path in stale:

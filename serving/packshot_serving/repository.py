@@ -31,24 +31,28 @@ __all__ = ["TritonPythonModel"]
 '''
 
 
-def write_configs(family: Family, repository: Path) -> None:
+def write_configs(family: Family, repository: Path, artifacts: str = "") -> None:
     """Write the configs and adapters of every served model.
 
     Args:
         family: binds the contract's dims; every config carries it as the parameter ``family``.
         repository: an existing directory; artifacts are put there by the exporter.
+        artifacts: the manifest's digest of them, which ``generate``'s config tells to clients; empty
+            where there are none yet.
     """
-    for path, text in config_files(family).items():
+    for path, text in config_files(family, artifacts).items():
         target = repository / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
 
-def config_files(family: Family) -> dict[str, str]:
+def config_files(family: Family, artifacts: str = "") -> dict[str, str]:
     """The same as :func:`write_configs`, as path in the repository → text."""
     files = {}
     for model in MODELS.values():
         config = model_config(model, family)
+        if model.name == "generate" and artifacts:
+            config.parameters["artifacts"].string_value = artifacts
         files[f"{model.name}/config.pbtxt"] = _HEADER + text_format.MessageToString(config)
         if model.kind == "python":
             files[f"{model.name}/1/model.py"] = _MODEL_PY.format(name=model.name)

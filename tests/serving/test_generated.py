@@ -21,7 +21,7 @@ def in_the_source_tree(monkeypatch):
 
 
 def test_the_committed_files_are_up_to_date():
-    for path, text in generated_files(committed_family()).items():
+    for path, text in generated_files(*committed_family()).items():
         assert path.read_text() == text, f"{path}: run `make generated`"
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from packshot.cli.catalog import catalog
 from packshot.cli.cutout import cutout
 from packshot.cli.extensions import ExtensibleGroup
 from packshot.cli.shoot import shoot
@@ -24,7 +25,8 @@ PACKSHOT_REPOSITORY).
 
 Exit status: 0 done; 1 anything unforeseen; 2 wrong arguments or input; 3 server overloaded or not
 there; 4 time limit; 5 model repository incomplete or altered; 6 server did not start; 7 export
-failed; 8 server failed; 130 interrupted, by Ctrl-C or SIGTERM."""
+failed; 8 server failed; 10 a catalogue's run ended, but not everything was delivered; 130
+interrupted, by Ctrl-C or SIGTERM."""
 
 
 def build_app() -> typer.Typer:
@@ -40,6 +42,7 @@ def build_app() -> typer.Typer:
     app.callback(help=_HELP)(_packshot)
     app.command("cutout")(cutout)
     app.command("shoot")(shoot)
+    app.add_typer(catalog, name="catalog")
     return app
 
 

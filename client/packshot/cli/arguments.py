@@ -8,7 +8,7 @@ import typer
 
 from packshot.errors import expected
 from packshot.photo import Photo
-from packshot.prompts import Letterbox, sam_prompts
+from packshot.prompts import Letterbox, SamArguments, sam_prompts
 
 PointOptions = Annotated[
     list[str] | None,
@@ -37,14 +37,6 @@ class PlacementFields(TypedDict, total=False):
     y: float
     scale: float | None
     rotation_degree: float
-
-
-class SamArguments(TypedDict):
-    """The arguments of ``Studio.cut_out`` besides the photo."""
-
-    points: list[list[float]]
-    labels: list[int]
-    boxes: list[list[float]]
 
 
 def numbers(what: str, text: str, form: str) -> list[float]:

@@ -14,7 +14,6 @@ from packshot.cli.arguments import (
     BackgroundOptions,
     BoxOptions,
     PointOptions,
-    SamArguments,
     canvas_size,
     check_prompt,
     placement_fields,
@@ -27,6 +26,7 @@ from packshot.errors import expected
 from packshot.generation import image_seeds, prompts
 from packshot.parameters import INTERACTIVE, SCHEDULERS, Parameters, check_priority
 from packshot.photo import Photo, load_photo
+from packshot.prompts import SamArguments
 from packshot.shot import Shot
 from packshot.sync import Studio
 

@@ -49,7 +49,7 @@ class Plan:
     snapshots: int
     mirrored: bool
     encode_batch: int
-    coarse_share: float = 0.4
+    coarse_share: float = 0.6
     size: int = 256
     save_every_s: float = 150.0
     sheet_every_s: float = 300.0

@@ -1,0 +1,104 @@
+"""Servers that take turns, and a second try for what may pass."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from packshot.catalog.work import Task, Tell, make
+from packshot.errors import DeadlineExceeded, InternalError, PackshotError, Unavailable
+from packshot.options import Options
+from packshot.studio import AsyncStudio
+
+_LOG = logging.getLogger(__name__)
+
+#: How often an item is tried on errors that may pass, each time on the next server.
+_ATTEMPTS = 4
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 20.0
+
+
+class Gone(Exception):
+    """No server has answered for so long that going on would only fail every item."""
+
+
+class Attempts:
+    """The servers of a run.
+
+    Args:
+        servers: ``host:port`` of each.
+        timeout_s: seconds for a request.
+        patience: how many items in a row may stay without an answer.
+    """
+
+    def __init__(self, servers: Sequence[str], timeout_s: float, patience: int) -> None:
+        options = Options(timeout_s=timeout_s, max_retries=2)
+        self._studios = [AsyncStudio(server, options) for server in servers]
+        self._servers, self._patience = servers, patience
+        self._next = self._unanswered = 0
+
+    async def __aenter__(self) -> Attempts:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for studio in self._studios:
+            await studio.close()
+
+    async def artifacts(self) -> str:
+        """What all servers serve, see :meth:`packshot.AsyncStudio.artifacts`.
+
+        Raises:
+            PackshotError: they serve different things; their pictures would not belong together.
+        """
+        found = [await studio.artifacts() for studio in self._studios]
+        if len(set(found)) > 1:
+            raise PackshotError(
+                f"{', '.join(self._servers)}: got different model repositories, expected the same on all"
+            )
+        return found[0]
+
+    async def make(self, task: Callable[[], Task], folder: Path, tell: Tell) -> None:
+        """Make an item's pictures.
+
+        Args:
+            task: asked before each try for what is still to be made.
+            folder: of the catalogue.
+            tell: called with a record for each picture, see :func:`packshot.catalog.work.make`.
+
+        Raises:
+            Gone: there was no answer, and none for many items before.
+            InvalidArgument, Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`.
+            OSError: the disk.
+        """
+        for attempt in range(_ATTEMPTS):
+            self._next += 1
+            try:
+                await make(self._studios[self._next % len(self._studios)], task(), folder, tell)
+            except (Unavailable, DeadlineExceeded) as error:
+                if attempt == _ATTEMPTS - 1:
+                    self._count_unanswered(error)
+                    raise
+            except (PackshotError, OSError):
+                raise
+            except Exception as error:
+                # A fault of ours; one item must not take ten thousand with it.
+                _LOG.exception("item %s", task().item.sku)
+                raise InternalError(f"{type(error).__name__}: {error}") from error
+            else:
+                self._unanswered = 0
+                return
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+
+    def _count_unanswered(self, error: PackshotError) -> None:
+        self._unanswered += 1
+        if self._unanswered > self._patience:
+            raise Gone(
+                f"{error}; so it was for {self._unanswered} items in a row. "
+                "Run the same command again when a server is there"
+            )

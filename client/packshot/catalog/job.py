@@ -1,0 +1,127 @@
+"""A catalogue in its folder: begun, gone on with, looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from packshot.catalog import ray_engine
+from packshot.catalog.delivery import forget_partial, write_json
+from packshot.catalog.items import Reader
+from packshot.catalog.ledger import Ledger
+from packshot.catalog.plan import Checked, Shard, check, items_of
+from packshot.catalog.reports import write_reports
+from packshot.catalog.runner import Books, OnItem, Runner, Settings
+from packshot.catalog.state import State
+from packshot.catalog.styles import Style, load_styles
+from packshot.errors import expected
+
+Engine = Literal["local", "ray"]
+_JOB_FILE = "catalog.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a catalogue's folder was begun with; ``retry`` and ``status`` read it there.
+
+    Attributes:
+        manifest: absolute path.
+        styles: absolute path of the styles' file; None if the lines say everything themselves.
+        keep_best: pictures of an item that are delivered; None for all that pass the gate.
+        skip_invalid: whether lines with mistakes are left out.
+    """
+
+    manifest: str
+    styles: str | None
+    keep_best: int | None
+    skip_invalid: bool
+
+    def reader(self) -> Reader:
+        """Of the manifest.
+
+        Raises:
+            InvalidArgument: the styles cannot be read.
+        """
+        styles: dict[str, Style] = load_styles(Path(self.styles)) if self.styles else {}
+        return Reader(Path(self.manifest), styles)
+
+    def check(self, shard: Shard) -> Checked:
+        """Read the manifest through.
+
+        Raises:
+            InvalidArgument: it has mistakes, and they are not to be left out; all are named.
+        """
+        checked = check(self.reader(), shard)
+        if not self.skip_invalid:
+            checked.refuse()
+        return checked
+
+    def write(self, folder: Path) -> None:
+        """Write it into a catalogue's folder."""
+        write_json(folder / _JOB_FILE, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """The job of a folder.
+
+        Raises:
+            InvalidArgument: it is no catalogue's.
+        """
+        try:
+            return cls(**json.loads((folder / _JOB_FILE).read_text()))
+        except (OSError, ValueError, TypeError):
+            raise expected("DIR", str(folder), "the output folder of `packshot catalog run`") from None
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a run goes about it; another run of the same job may do it otherwise.
+
+    Attributes:
+        shard: which part of the manifest is this run's.
+        max_in_flight: items at a time.
+        engine: ``local``, or ``ray`` for a cluster.
+        retry: try what failed again, and nothing else.
+        timeout_s: seconds for a request.
+    """
+
+    shard: Shard
+    max_in_flight: int
+    engine: Engine
+    retry: bool
+    timeout_s: float
+
+
+def run(job: Job, folder: Path, servers: Sequence[str], how: How, on_item: OnItem) -> dict[str, Any]:
+    """Work off a checked manifest.
+
+    Args:
+        job: what is asked for.
+        folder: of the catalogue; it exists.
+        servers: ``host:port`` of each.
+        how: to go about it.
+        on_item: told of every item.
+
+    Returns:
+        The summary, see :func:`packshot.catalog.reports.write_reports`.
+
+    Raises:
+        PackshotError: the run ended early; what was done is kept. Reports are written all the same.
+    """
+    settings = Settings(folder, tuple(servers), how.max_in_flight, job.keep_best, how.retry, how.timeout_s)
+    with Ledger(folder, how.shard.name) as ledger:
+        forget_partial(folder, how.shard.count > 1)
+        books = Books(settings, ledger, State(folder), on_item)
+        items = items_of(job.reader(), how.shard)
+        try:
+            if how.engine == "ray":
+                ray_engine.run(settings, books, items)
+            else:
+                asyncio.run(Runner(settings, books).run(items))
+        finally:
+            summary = write_reports(folder, State(folder), how.shard)
+    return summary

@@ -1,0 +1,118 @@
+"""The ledger: what has been done, in one file that is only ever appended to.
+
+A record is one line of JSON. It is written, and on the disk, before anybody relies on it. A line that
+a power cut left half written is cut off when the ledger is next opened: what it would have said is done
+again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from packshot.errors import PackshotError, expected
+
+_NAME = "ledger.jsonl"
+
+
+class Ledger:
+    """A catalogue's ledger, open for one writer at a time.
+
+    Args:
+        folder: of the catalogue.
+        shard: ``"2/4"`` as a file name's part, ``""`` for the only one. Every shard has a file of its own.
+
+    Raises:
+        PackshotError: another run has it.
+    """
+
+    def __init__(self, folder: Path, shard: str = "") -> None:
+        self.path = folder / (f"ledger-{shard}.jsonl" if shard else _NAME)
+        # Without a buffer: what failed to be written must not be written later.
+        self._file = self.path.open("ab", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise PackshotError(f"{self.path}: another run is at work on it; wait for its end") from None
+        _cut_torn_line(self.path)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, record: Mapping[str, Any]) -> int:
+        """Write a record; when this returns, it is on the disk.
+
+        Returns:
+            Where its line begins, in bytes.
+
+        Raises:
+            OSError: the disk is full or broken; the line is cut off again if that is possible.
+        """
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(before)
+            raise
+        return before
+
+
+def records(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
+    """All records of a catalogue, shard after shard, each in the order of writing.
+
+    A line that is only half there yet is left out.
+
+    Yields:
+        Path of the ledger, where in it the record's line begins, in bytes, and the record.
+
+    Raises:
+        InvalidArgument: a line in the middle is not a record: somebody else wrote there.
+    """
+    for path in sorted(folder.glob("ledger*.jsonl")):
+        offset = 0
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    record = None
+                if not isinstance(record, dict) or "sku" not in record:
+                    raise expected(f"{path}, line {number}", "something else", "a record of ours")
+                yield path, offset, record
+                offset += len(line)
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off what follows the last complete line."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        whole = size
+        while whole:
+            start = max(0, whole - 4096)
+            file.seek(start)
+            block = file.read(whole - start)
+            cut = block.rfind(b"\n")
+            if cut >= 0:
+                whole = start + cut + 1
+                break
+            whole = start
+        if whole != size:
+            file.truncate(whole)
+            os.fsync(file.fileno())

@@ -1,0 +1,126 @@
+"""What a run is asked for, and what it finds to be done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packshot.catalog.items import Item, Problem, Reader
+from packshot.catalog.keys import keys_of
+from packshot.catalog.settling import is_there
+from packshot.catalog.state import TRANSIENT, State
+from packshot.catalog.work import Task
+from packshot.checks import integer
+from packshot.errors import InvalidArgument, expected
+
+#: Of mistakes in a manifest, how many a message shows.
+_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several runs that share a manifest.
+
+    Attributes:
+        index: from 0, as Kubernetes counts the pods of an indexed job.
+        count: of the runs.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        count = integer("shard", self.count, 1)
+        integer("shard", self.index, 0, count - 1)
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """``"2/8"``."""
+        index, _, count = text.partition("/")
+        if not (index.isascii() and index.isdigit() and count.isascii() and count.isdigit()):
+            raise expected("--shard", repr(text), "I/N, such as 0/4")
+        return cls(int(index), int(count))
+
+    @property
+    def name(self) -> str:
+        """Of its ledger; empty for the only one."""
+        return "" if self.count == 1 else f"{self.index}-of-{self.count}"
+
+    def has(self, sku: str) -> bool:
+        """Whether an item is this run's, wherever in the manifest it stands."""
+        digest = hashlib.blake2b(sku.encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % self.count == self.index
+
+
+@dataclass(slots=True)
+class Checked:
+    """A manifest that was read through.
+
+    Attributes:
+        items: of this shard that have no mistake.
+        problems: all mistakes, of all shards.
+    """
+
+    items: int
+    problems: list[Problem]
+
+    def refuse(self) -> None:
+        """Raise an error that names every mistake.
+
+        Raises:
+            InvalidArgument: there is one.
+        """
+        if not self.problems:
+            return
+        count = len(self.problems)
+        told = [str(problem) for problem in self.problems[:_SHOWN]]
+        rest = [f"and {count - _SHOWN} more"] if count > _SHOWN else []
+        what = f"{count} mistake{'s' if count > 1 else ''} in the manifest, nothing was started"
+        raise InvalidArgument("\n  ".join([f"{what}:", *told, *rest]))
+
+
+def check(reader: Reader, shard: Shard) -> Checked:
+    """Read a manifest through."""
+    checked = Checked(0, [])
+    for each in reader:
+        if isinstance(each, Item):
+            checked.items += shard.has(each.sku)
+        else:
+            checked.problems += each
+    return checked
+
+
+def items_of(reader: Reader, shard: Shard) -> Iterator[Item]:
+    """The items of a shard that have no mistake."""
+    return (each for each in reader if isinstance(each, Item) and shard.has(each.sku))
+
+
+def task_of(
+    item: Item, state: State, folder: Path, artifacts: str, keep_best: int | None, retry: bool
+) -> Task | None:
+    """What is to be done for an item; None if nothing is.
+
+    Args:
+        item: of the manifest.
+        state: of the catalogue.
+        folder: of the catalogue.
+        artifacts: of the server, see :meth:`packshot.AsyncStudio.artifacts`.
+        keep_best: how many pictures are delivered.
+        retry: whether to try again what failed for good, and nothing else.
+    """
+    last = state.last(item.sku)
+    failed = last is not None and last["kind"] == "error"
+    if retry and not failed:
+        return None
+    keys = keys_of(item, artifacts, keep_best)
+    if last is not None and last["key"] == keys.item and not retry:
+        if failed and last["code"] not in TRANSIENT:
+            return None
+        if not failed and is_there(last, folder):
+            return None
+    made = set(state.pictures(item.sku))
+    if last is not None and not failed and is_there(last, folder):
+        made |= {picture["key"] for picture in last["pictures"]}
+    return Task(item, keys, made)

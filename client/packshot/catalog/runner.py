@@ -1,0 +1,163 @@
+"""The local engine: many items at a time, none lost, none done twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packshot.catalog.attempts import Attempts, Gone
+from packshot.catalog.items import Item
+from packshot.catalog.ledger import Ledger
+from packshot.catalog.plan import task_of
+from packshot.catalog.settling import disk_error, failure, settle
+from packshot.catalog.state import State
+from packshot.catalog.work import Task
+from packshot.errors import PackshotError, Unavailable
+
+#: Called with every item's last record, and whether this run made it or found it.
+OnItem = Callable[[dict[str, Any], bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a catalogue is worked off.
+
+    Attributes:
+        folder: of the catalogue.
+        servers: ``host:port`` of each, which take turns.
+        max_in_flight: items at a time.
+        keep_best: pictures of an item that are delivered; None for all that pass.
+        retry: work on what failed, and on nothing else.
+        timeout_s: seconds for a request, retries of the connection included.
+    """
+
+    folder: Path
+    servers: tuple[str, ...]
+    max_in_flight: int
+    keep_best: int | None
+    retry: bool
+    timeout_s: float
+
+
+class Books:
+    """The ledger and the state that it stands for, kept together; what the engines share.
+
+    Args:
+        settings: of the run.
+        ledger: open.
+        state: of the same folder.
+        on_item: told of every item.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, state: State, on_item: OnItem) -> None:
+        self._settings, self._ledger, self._state, self._on_item = settings, ledger, state, on_item
+
+    def tasks(self, items: Iterator[Item], artifacts: str) -> Iterator[Task]:
+        """What is to be done, item by item; the others are told of at once.
+
+        Args:
+            items: of the manifest.
+            artifacts: of the servers.
+        """
+        settings = self._settings
+        for item in items:
+            task = task_of(item, self._state, settings.folder, artifacts, settings.keep_best, settings.retry)
+            if task is not None:
+                yield task
+            elif (last := self._state.last(item.sku)) is not None:
+                self._on_item(last, False)
+
+    def enter(self, record: dict[str, Any]) -> None:
+        """Write a record and learn of it.
+
+        Raises:
+            PackshotError: it cannot be written.
+        """
+        try:
+            offset = self._ledger.append(record)
+        except OSError as error:
+            raise disk_error(error) from error
+        self._state.take(self._ledger.path, offset, record)
+
+    def made(self, task: Task) -> Task:
+        """The task, less what has been made for it since."""
+        return Task(task.item, task.keys, {*task.made, *self._state.pictures(task.item.sku)})
+
+    def close_item(self, task: Task, error: PackshotError | None) -> None:
+        """Deliver an item, or write down why it failed.
+
+        Args:
+            task: whose pictures are all in the ledger, unless there is an error.
+            error: why they are not.
+
+        Raises:
+            PackshotError: the disk is full or broken.
+        """
+        last = self._state.last(task.item.sku)
+        if error is not None:
+            record = failure(task, error, last)
+        else:
+            before = (last or {}).get("pictures", [])
+            known = {picture["key"]: picture for picture in before} | self._state.pictures(task.item.sku)
+            made = [known[key] for key in task.keys.pictures]
+            paths = [picture["path"] for picture in before]
+            try:
+                record = settle(task, made, self._settings.folder, self._settings.keep_best, paths)
+            except OSError as problem:
+                raise disk_error(problem) from problem
+        self.enter(record)
+        self._on_item(record, True)
+
+
+class Runner:
+    """Works off items on one or several servers.
+
+    Args:
+        settings: how.
+        books: of the catalogue.
+    """
+
+    def __init__(self, settings: Settings, books: Books) -> None:
+        self._settings, self._books = settings, books
+        self._turn = asyncio.Lock()
+
+    async def run(self, items: Iterator[Item]) -> None:
+        """Work off items; memory does not grow with their number.
+
+        Raises:
+            Unavailable: the servers are gone for longer than the retries last.
+            PackshotError: the disk is full, or the servers are not alike.
+        """
+        settings = self._settings
+        room = asyncio.Semaphore(settings.max_in_flight)
+        async with Attempts(settings.servers, settings.timeout_s, settings.max_in_flight) as attempts:
+            tasks = self._books.tasks(items, await attempts.artifacts())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    while (task := await asyncio.to_thread(next, tasks, None)) is not None:
+                        await room.acquire()
+                        job = group.create_task(self._one(attempts, task))
+                        job.add_done_callback(lambda _: room.release())
+            except BaseExceptionGroup as failures:
+                # The first is what ended the run; the others were cancelled for it.
+                ended = failures.exceptions[0]
+                raise (Unavailable(str(ended)) if isinstance(ended, Gone) else ended) from None
+
+    async def _one(self, attempts: Attempts, task: Task) -> None:
+        """One item, to its last record."""
+        problem = None
+        try:
+            await attempts.make(lambda: self._books.made(task), self._settings.folder, self._enter)
+        except PackshotError as error:
+            problem = error
+        except OSError as error:
+            raise disk_error(error) from error
+        async with self._turn:
+            await asyncio.to_thread(self._books.close_item, task, problem)
+
+    async def _enter(self, record: dict[str, Any]) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self._books.enter, record)

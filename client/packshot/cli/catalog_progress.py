@@ -1,0 +1,82 @@
+"""How far a catalogue is: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Answer = TypeVar("Answer")
+
+#: Seconds between lines of a log.
+_EVERY_S = 15.0
+
+
+class CatalogProgress:
+    """Told of every item; shows rate, time left and failures by reason on standard error.
+
+    Attributes:
+        counts: items by status; failed ones by the error's code.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._live = sys.stderr.isatty()
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[told]}"),
+        )  # fmt: skip
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not self._live)
+        self._task = self._progress.add_task("", total=None, rate="", told="")
+        self._items = self._fresh = 0
+        self._began = self._said = time.monotonic()
+
+    def __enter__(self) -> CatalogProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, what: str) -> None:
+        """Name what is under way."""
+        self._progress.update(self._task, description=what)
+        if not self._live:
+            typer.echo(f"packshot: {what}", err=True)
+
+    def checking(self, check: Callable[..., Answer], *arguments: Any) -> Answer:
+        """Show that a manifest is being checked."""
+        self.say("checking the manifest")
+        return check(*arguments)
+
+    def begin(self, items: int) -> None:
+        """The work begins.
+
+        Args:
+            items: to be told of.
+        """
+        self._items, self._began = items, time.monotonic()
+        self._progress.update(self._task, description="products", total=items)
+
+    def show(self, record: dict[str, Any], fresh: bool) -> None:
+        """An item is done, or was found to be."""
+        self.counts[record.get("status") or record["code"]] += 1
+        self._fresh += fresh
+        now = time.monotonic()
+        rate = f"{60 * self._fresh / max(1e-3, now - self._began):.1f}/min"
+        told = ", ".join(f"{count} {status.lower()}" for status, count in sorted(self.counts.items()))
+        self._progress.update(self._task, advance=1, rate=rate, told=told)
+        done = self.counts.total()
+        if not self._live and (now - self._said >= _EVERY_S or done == self._items):
+            self._said = now
+            left = (self._items - done) * (now - self._began) / max(1, self._fresh)
+            typer.echo(f"packshot: {done}/{self._items}  {rate}  ETA {left / 60:.1f} min  {told}", err=True)
