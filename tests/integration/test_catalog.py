@@ -232,3 +232,13 @@ def test_a_copied_folder_goes_on_elsewhere(catalogue, server, undisturbed, tmp_p
     before = (moved / "ledger.jsonl").read_bytes()
     finish(start(catalogue, moved, server))
     assert (moved / "ledger.jsonl").read_bytes() == before
+
+
+def test_ray_makes_the_same_pictures(catalogue, server, undisturbed, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'packshot[ray]'")
+    output = tmp_path / "out"
+    finish(start(catalogue, output, server, "--engine", "ray"))
+    assert pictures(output) == pictures(undisturbed)
+    before = (output / "ledger.jsonl").read_bytes()
+    finish(start(catalogue, output, server))
+    assert (output / "ledger.jsonl").read_bytes() == before
