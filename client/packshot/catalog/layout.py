@@ -104,7 +104,8 @@ def aspect_ratio(text: object) -> float:
     match = _RATIO.fullmatch(text) if isinstance(text, str) else None
     ratio = int(match[1]) / int(match[2]) if match else 0.0
     if not 1 / _WIDEST <= ratio <= _WIDEST:
-        raise expected("aspect_ratio", shown(text), "W:H from 1:4 to 4:1")
+        # YAML takes 4:5 without quotes for a number in base 60.
+        raise expected("aspect_ratio", shown(text), "W:H in quotes, from 1:4 to 4:1")
     return ratio
 
 
