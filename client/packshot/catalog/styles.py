@@ -26,11 +26,11 @@ from typing import Any, Literal, get_args
 
 from packshot.arrays import shown
 from packshot.canvas import check_canvas
-from packshot.catalog.extra import needing
 from packshot.catalog.gate import Thresholds
 from packshot.catalog.layout import Layout, aspect_ratio
 from packshot.catalog.presets import PRESETS, Preset
 from packshot.catalog.shadows import Shadow
+from packshot.catalog.yaml_file import read_yaml
 from packshot.errors import InvalidArgument, expected
 from packshot.parameters import Parameters
 
@@ -194,11 +194,7 @@ def load_styles(path: Path) -> dict[str, Style]:
     Raises:
         InvalidArgument: it cannot be read, or a style is wrong; all wrong ones are named.
     """
-    yaml = needing("catalog", "yaml")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date of 13 months
-        raise expected("styles", f"{path} ({' '.join(str(error).split())})", "a YAML file") from None
+    document = read_yaml("styles", path)
     named = document.get("styles") if isinstance(document, Mapping) else None
     if not isinstance(named, Mapping) or not named:
         raise expected("styles", f"{path} without any", "a mapping 'styles' of names to styles")
