@@ -21,3 +21,8 @@ def needing(extra: str, module: str) -> Any:
         raise PackshotError(
             f"this needs {package}, which is not installed: pip install 'packshot[{extra}]'"
         ) from error
+    except ImportError as error:  # Such as a pyarrow that was built for another numpy.
+        package = module.partition(".")[0]
+        raise PackshotError(
+            f"{package} cannot be loaded ({error}): pip install 'packshot[{extra}]'"
+        ) from error

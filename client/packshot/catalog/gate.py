@@ -150,8 +150,9 @@ def measure(
         edge_f1_inside=_edge_f1(edges, wanted, product & ~rim),
         edge_f1_rim=_edge_f1(edges, outline, rim),
         boundary_gradient=_boundary_gradient(luma, product),
-        clipped=float((luma[scene] == 0).mean() + (luma[scene] == 255).mean()),
-        blank=bool(luma[scene].std() < _BLANK_SPREAD),
+        # A product may leave nothing but its own soft rim to the scene.
+        clipped=float(np.isin(luma[scene], (0, 255)).mean()) if scene.any() else 0.0,
+        blank=bool(scene.any() and luma[scene].std() < _BLANK_SPREAD),
         mask_iou=mask_iou,
     )
 

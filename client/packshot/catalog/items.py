@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from packshot.arrays import shown
+from packshot.catalog.columns import check_names
 from packshot.catalog.lines import Line, read_lines
-from packshot.catalog.styles import DEFAULT_STYLE, FIELDS, PARAMETERS, Style
+from packshot.catalog.styles import DEFAULT_STYLE, FIELDS, PARAMETERS, Style, template_columns
 from packshot.checks import integer
-from packshot.decoding import decoding, opened
+from packshot.decoding import MAX_PIXELS, MAX_SIDE_PX, SIZE_LIMIT, decoding, opened
 from packshot.errors import InvalidArgument, expected
 from packshot.generation import MAX_NUM_IMAGES, image_seeds
 from packshot.parameters import check_seed
@@ -24,11 +27,14 @@ from packshot.prompts import Letterbox, SamArguments, sam_prompts
 _NUMBERS = {
     "num_images", "seed", "padding", "fill", *(set(PARAMETERS) - {"scheduler"}),
 }  # fmt: skip
+#: Those of them that hold whole ones, which tables with gaps write as 3.0.
+_WHOLE = {"num_images", "seed", "num_inference_steps"}
 #: EXIF orientations that turn a photo on its side.
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _EXIF_ORIENTATION = 0x0112
 #: Of a sku as a file name; names may have 255 bytes, and a seed and a suffix follow.
 _MAX_NAME = 150
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ class Reader:
         for line in read_lines(self.manifest):
             item, problems = self._read(line)
             # File systems may take "A1" and "a1" for one name, so skus have to differ by more.
-            sku = line.values.get("sku")
+            sku = _text(line.values.get("sku"))
             if isinstance(sku, str) and sku.strip():
                 digest = hashlib.blake2b(sku.casefold().encode(errors="replace"), digest_size=16).digest()
                 first = seen.setdefault(digest, line.number)
@@ -118,7 +124,7 @@ class Reader:
     def _read(self, line: Line) -> tuple[Item | None, list[Problem]]:
         if line.problem is not None:
             return None, [Problem(line.number, None, line.problem)]
-        sku = line.values.get("sku")
+        sku = _text(line.values.get("sku"))
         found: dict[str, Any] = {}
         problems: list[Problem] = []
 
@@ -128,13 +134,11 @@ class Reader:
             except InvalidArgument as error:
                 problems.append(Problem(line.number, sku if isinstance(sku, str) else None, str(error)))
 
-        values = {
-            name: _plain(value) if name in _NUMBERS and isinstance(value, str) else value
-            for name, value in line.values.items()
-        }
-        take("sku", lambda: _sku(values.get("sku")))
+        values = {name: _plain(name, value) for name, value in line.values.items()}
+        take("sku", lambda: _sku(sku))
         take("photo", lambda: self._photo("photo", values.get("photo")))
         take("style", lambda: self._style(values))
+        take("names", lambda: check_names(values, self._used(values)))
         take("seeds", lambda: _seeds(values))
         if "photo" in found:
             size = found["photo"][1]
@@ -156,6 +160,8 @@ class Reader:
         what = f"{column} {value}"
         with decoding(what), opened(path) as image:
             width, height = image.size
+            if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+                raise expected(what, f"{width}x{height}", SIZE_LIMIT)
             on_its_side = image.getexif().get(_EXIF_ORIENTATION) in _ON_ITS_SIDE
         return path, (height, width) if on_its_side else (width, height)
 
@@ -167,30 +173,50 @@ class Reader:
             raise expected(f"mask {value}", "{}x{}".format(*found), "{}x{} like the photo".format(*size))
         return path
 
-    def _style(self, values: Mapping[str, Any]) -> Style:
+    def _named(self, values: Mapping[str, Any]) -> Style | None:
         name = values.get("style", DEFAULT_STYLE)
-        style = self.styles.get(name) if isinstance(name, str) else None
+        return self.styles.get(name) if isinstance(name, str) else None
+
+    def _style(self, values: Mapping[str, Any]) -> Style:
+        style = self._named(values)
         known = f"one of {', '.join(self.styles)}" if self.styles else "a file of styles"
         own = {key: value for key, value in values.items() if key in FIELDS or key in PARAMETERS}
         if style is None and "style" not in values:
             # No style at all: the line has to say what it wants.
-            if own.get("prompt") is None and own.get("background_color") is None:
+            if not own.keys() & {"prompt", "background_color", "preset"}:
                 raise expected("style", "nothing", f"{known}, or a prompt")
             style = Style(prompt="")
         if style is None:
-            raise expected("style", shown(name), known)
+            raise expected("style", shown(values["style"]), known)
         return style.of_line(own, values)
+
+    def _used(self, values: Mapping[str, Any]) -> set[str]:
+        """The columns that a line's templates use, as far as they can be read."""
+        style = self._named(values)
+        used = set() if style is None else style.columns
+        for name in ("prompt", "negative_prompt"):
+            with contextlib.suppress(InvalidArgument):
+                used |= template_columns(name, str(values.get(name, "")))
+        return used
 
 
 def file_name(sku: str) -> str:
-    """A sku as the name of a file: letters, digits, ``_-~`` and inner dots; the rest is %-written."""
+    """A sku as the name of a file: letters, digits, ``_-~`` and inner dots; the rest is %-written.
+
+    So is the first letter of names that mean a device on Windows, whose shares catalogues end up on.
+    """
     name = quote(sku, safe="")
-    return "%2E" + name[1:] if name.startswith(".") else name
+    if name.startswith(".") or _DEVICE.fullmatch(name):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    return f"{name[:-1]}%2E" if name.endswith(".") else name
+
+
+def _text(sku: object) -> object:
+    """Numbers are names, too."""
+    return str(sku) if isinstance(sku, int) and not isinstance(sku, bool) else sku
 
 
 def _sku(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     form = f"text, at most {_MAX_NAME} characters as a file name"
     if not isinstance(value, str) or not value.strip():
         raise expected("sku", shown(value) if value is not None else "nothing", form)
@@ -221,17 +247,23 @@ def _prompt(values: Mapping[str, Any], size: tuple[int, int]) -> tuple[Any, Any,
         raise expected("labels", shown(given["labels"]), "points, too")
     if given["points"] is None and given["boxes"] is None:
         return (), (), ()
+    if values.get("mask") is not None:
+        what = " and ".join(name for name in ("points", "boxes") if given[name] is not None)
+        raise expected("mask", f"one, and {what}", "a mask, or a prompt for SAM")
     # The side of SAM's square decides nothing here.
     sam_prompts(Letterbox(*size, side=1024), **given)
-    points = [tuple(float(v) for v in point) for point in given["points"] or ()]
+    # Of an empty list of nothing, nothing is left.
+    points = [tuple(float(v) for v in point) for point in given["points"] or () if point]
     labels = given["labels"] if given["labels"] is not None else [1] * len(points)
-    boxes = [tuple(float(v) for v in box) for box in given["boxes"] or ()]
+    boxes = [tuple(float(v) for v in box) for box in given["boxes"] or () if box]
     return tuple(points), tuple(int(label) for label in labels), tuple(boxes)
 
 
-def _plain(text: str) -> Any:
-    """A number that CSV wrote as text; other text stays, for whoever checks it."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _plain(column: str, value: Any) -> Any:
+    """A number that a table wrote in its own way; all else stays, for whoever checks it."""
+    if column in _NUMBERS and isinstance(value, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if column in _WHOLE and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -22,6 +22,8 @@ PlacementKind = Literal["fit", "original"]
 _AREA_PX = 512 * 512
 _RATIO = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})")
 _WIDEST = 4.0
+#: How far a canvas of multiples of the family's unit may be from the shape that was asked for.
+_MAX_BENT = 0.1
 _SIDES = {"left": 0.0, "top": 0.0, "center": 0.5, "right": 1.0, "bottom": 1.0}
 
 
@@ -30,8 +32,8 @@ class Layout:
     """Where a product stands.
 
     Attributes:
-        placement: ``fit``: as large as the padding allows; ``original``: where it is in its photo, of
-            which the canvas shows as much as it can without a gap.
+        placement: ``fit``: as large as the padding allows; ``original``: where it is in its photo, the
+            middle of which covers the canvas, moved as far as the product needs it to be seen whole.
         padding: free space on every side, in fractions of the canvas' shorter side, 0 to 0.45.
         fill: the share of the canvas that the product's bounding box fills, the way it fills more of
             it, above 0, to 1. None: as the padding says; otherwise the padding is not used.
@@ -73,10 +75,11 @@ class Layout:
         largest = min(width / (x1 - x0), height / (y1 - y0))
         if self.placement == "original":
             rows, columns = cutout.alpha.shape
-            factor = max(width / columns, height / rows)
-            x = 0.5 + ((x0 + x1) / 2 - columns / 2) * factor / width
-            y = 0.5 + ((y0 + y1) / 2 - rows / 2) * factor / height
-            return Placement(cutout, x, y, factor / largest)
+            # As the photo covers the canvas, unless the product would be cut off.
+            factor = min(max(width / columns, height / rows), largest)
+            x_px = _centre(x0 * factor, x1 * factor, columns * factor, width)
+            y_px = _centre(y0 * factor, y1 * factor, rows * factor, height)
+            return Placement(cutout, x_px / width, y_px / height, factor / largest)
         margin = self._margin(width, height)
         free_width, free_height = width - 2 * margin[0], height - 2 * margin[1]
         factor = min(free_width / (x1 - x0), free_height / (y1 - y0))
@@ -95,6 +98,15 @@ class Layout:
         return margin, margin
 
 
+def _centre(low: float, high: float, photo: float, canvas: float) -> float:
+    """The middle of a product from ``low`` to ``high`` in a photo, on a canvas that shows the photo's middle.
+
+    Where the product would lie beyond the canvas, what it shows is moved.
+    """
+    left = min(max((photo - canvas) / 2, high - canvas), low)
+    return (low + high) / 2 - left
+
+
 def aspect_ratio(text: object) -> float:
     """``"4:5"`` as 0.8.
 
@@ -104,7 +116,8 @@ def aspect_ratio(text: object) -> float:
     match = _RATIO.fullmatch(text) if isinstance(text, str) else None
     ratio = int(match[1]) / int(match[2]) if match else 0.0
     if not 1 / _WIDEST <= ratio <= _WIDEST:
-        raise expected("aspect_ratio", shown(text), "W:H from 1:4 to 4:1")
+        # YAML takes 4:5 without quotes for a number in base 60.
+        raise expected("aspect_ratio", shown(text), "W:H in quotes, from 1:4 to 4:1")
     return ratio
 
 
@@ -114,6 +127,9 @@ def canvas_of(ratio: float, legal: Canvas) -> tuple[int, int]:
     Args:
         ratio: width over height.
         legal: the sizes that the family serves.
+
+    Raises:
+        InvalidArgument: none of them has about this shape.
     """
     width = math.sqrt(_AREA_PX * ratio)
     longest, shortest = max(width, width / ratio), min(width, width / ratio)
@@ -125,4 +141,8 @@ def canvas_of(ratio: float, legal: Canvas) -> tuple[int, int]:
         least = -(-legal.min_side // legal.multiple) * legal.multiple
         return min(max(whole, least), legal.max_side // legal.multiple * legal.multiple)
 
-    return side(width), side(width / ratio)
+    canvas = side(width), side(width / ratio)
+    if abs(canvas[0] / canvas[1] / ratio - 1) > _MAX_BENT:
+        form = f"a shape that sides from {legal.min_side} to {legal.max_side} can have"
+        raise expected("aspect_ratio", f"{ratio:.3g}:1", form)
+    return canvas

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from packshot.catalog.extra import needing
 from packshot.errors import InvalidArgument, expected
 
 #: Columns of CSV that hold more than text; their cells are JSON.
-JSON_COLUMNS = ("points", "labels", "boxes")
+_JSON_COLUMNS = ("points", "labels", "boxes")
 #: Rows of Parquet that are read at a time.
 _PARQUET_ROWS = 256
 
@@ -54,7 +55,9 @@ def _jsonl(manifest: Path) -> Iterator[Line]:
             if not raw.strip():
                 continue
             try:
-                values = json.loads(raw, parse_constant=_no_constant)
+                values = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_once_each)
+                # Half a surrogate pair is JSON, but no name of a file and no text for a model.
+                json.dumps(values, ensure_ascii=False).encode()
             except (ValueError, RecursionError) as error:
                 yield Line(number, {}, f"line: got {shown(raw.decode(errors='replace').strip())} ({error}), "
                            "expected a JSON object")  # fmt: skip
@@ -69,38 +72,63 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return values
+
+
 def _csv(manifest: Path) -> Iterator[Line]:
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, strict=True)
+        heading: list[str] | None = None
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except UnicodeDecodeError as error:
+                raise expected("manifest", f"{manifest} ({error})", "UTF-8") from None
+            except csv.Error as error:
+                # The reader takes up again at the next line.
+                yield Line(
+                    reader.line_num, {}, f"line: got something broken ({error}), expected cells of CSV"
+                )
+                continue
+            if not row:
+                continue
+            if heading is None:
+                heading = _heading(manifest, row)
+            elif len(row) == len(heading):
+                cells = zip(heading, row, strict=True)
+                yield Line(
+                    reader.line_num, {name: _cell(name, cell) for name, cell in cells if name and cell}
+                )
+            else:
+                got = f"line: got {len(row)} cells, expected {len(heading)}, as the heading has"
+                yield Line(reader.line_num, {}, got)
+
+
+def _heading(manifest: Path, row: list[str]) -> list[str]:
+    """The names of the columns; of two with the same name one would be lost. Empty ones are no columns."""
+    names = [name.strip() for name in row]
+    for name in names:
+        if name and names.count(name) > 1:
+            raise expected(
+                f"{manifest}, line 1", f"the column {name!r} twice", "another name for each column"
+            )
+    return names
+
+
+def _cell(name: str, cell: str) -> Any:
+    if name not in _JSON_COLUMNS:
+        return cell
     try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                number = reader.line_num
-                if None in row or None in row.values():
-                    got = sum(value is not None for name, value in row.items() if name is not None)
-                    got += len(row.get(None) or [])
-                    columns = len(reader.fieldnames or ())
-                    yield Line(number, {}, f"line: got {got} cells, expected {columns}, as the heading has")
-                    continue
-                yield _from_cells(number, row)
-    except UnicodeDecodeError as error:
-        raise expected("manifest", f"{manifest} ({error})", "UTF-8") from None
-    except csv.Error as error:
-        raise expected("manifest", f"{manifest} ({error})", "CSV") from None
-
-
-def _from_cells(number: int, row: Mapping[str, str]) -> Line:
-    values: dict[str, Any] = {}
-    for name, cell in row.items():
-        if cell == "":
-            continue
-        if name not in JSON_COLUMNS:
-            values[name] = cell
-            continue
-        try:
-            values[name] = json.loads(cell)
-        except ValueError:
-            return Line(number, {}, f"{name}: got {shown(cell)}, expected JSON, such as [[10,20],[30,40]]")
-    return Line(number, values)
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell  # As text it is refused with all else that is wrong on the line.
 
 
 def _parquet(manifest: Path) -> Iterator[Line]:

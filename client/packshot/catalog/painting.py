@@ -53,19 +53,29 @@ class Picture:
     timings_s: dict[str, float]
 
 
-def layers(cutout: Cutout, style: Style, family: Family) -> Layers:
+def canvas_for(style: Style, family: Family) -> tuple[int, int]:
+    """Width and height of what is painted, or of the plain background.
+
+    Raises:
+        InvalidArgument: the family does not serve it.
+    """
+    size = style.output_size
+    if style.background is not None and size:
+        return size
+    ratio = size[0] / size[1] if size else aspect_ratio(style.aspect_ratio)
+    canvas = style.canvas or canvas_of(ratio, family.canvas)
+    if style.background is None:
+        family.canvas.check(*canvas)
+    return canvas
+
+
+def layers(cutout: Cutout, style: Style, canvas: tuple[int, int]) -> Layers:
     """Put the product on its canvas.
 
     Raises:
-        InvalidArgument: the family does not serve the style's canvas, or the product cannot be placed.
+        InvalidArgument: the product cannot be placed there.
     """
     size = style.output_size
-    ratio = size[0] / size[1] if size else aspect_ratio(style.aspect_ratio)
-    canvas = style.canvas or canvas_of(ratio, family.canvas)
-    if style.background is not None:
-        canvas = size or canvas
-    else:
-        family.canvas.check(*canvas)
     placement = style.layout.place(cutout, canvas)
     painted = compose(placement, canvas)
     # Fractions of the canvas are those of the larger picture, too.

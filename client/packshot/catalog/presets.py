@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from packshot.arrays import check_uint8
+from packshot.cutout import bounding_box
+
 _MIB = 1 << 20
 
 
@@ -25,13 +28,13 @@ class Rule:
         rule: its name.
         passed: whether the file keeps it.
         measured: what was found.
-        limit: what is asked for.
+        limit: what is asked for, in words.
     """
 
     rule: str
     passed: bool
     measured: Any
-    limit: Any
+    limit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +74,32 @@ class Preset:
             kind = opened.format or ""
             image = np.asarray(opened.convert("RGB"))
         height, width = image.shape[:2]
+        check_uint8("alpha", alpha, height, width)
         longest, shortest, size = max(width, height), min(width, height), path.stat().st_size
-        fill, white = _fill(image), bool((image[alpha == 0] == 255).all())
+        least, most = self.min_longest_side_px, self.max_longest_side_px
         rules = [
-            Rule("format", kind in self.formats, kind, self.formats),
-            Rule("longest_side_px", self.min_longest_side_px <= longest <= self.max_longest_side_px, longest,
-                 (self.min_longest_side_px, self.max_longest_side_px)),
+            Rule("format", kind in self.formats, kind, f"one of {', '.join(self.formats)}"),
+            Rule("longest_side_px", least <= longest <= most, longest, f"{least} to {most}"),
             Rule("shortest_side_px", shortest >= self.min_shortest_side_px, shortest,
-                 self.min_shortest_side_px),
-            Rule("bytes", size <= self.max_bytes, size, self.max_bytes),
+                 f"at least {self.min_shortest_side_px}"),
+            Rule("bytes", size <= self.max_bytes, size, f"at most {self.max_bytes}"),
         ]  # fmt: skip
         if self.white:
-            rules.append(Rule("white_background", white, white, True))
-            rules.append(
+            fill = _fill(image, alpha)
+            grey = int((image[alpha == 0] < 255).any(axis=1).sum())
+            rules += [
+                Rule("off_white_pixels", grey == 0, grey, "0 around the product"),
                 Rule("fill", self.min_fill <= fill <= self.max_fill, round(fill, 4),
-                     (self.min_fill, self.max_fill))
-            )  # fmt: skip
+                     f"{self.min_fill:g} to {self.max_fill:g}"),
+            ]  # fmt: skip
         return tuple(rules)
 
 
-def _fill(image: np.ndarray) -> float:
-    """Share of the picture that what is not pure white fills, the way it fills more of it."""
-    coloured = (image < 255).any(axis=2)
-    if not coloured.any():
-        return 0.0
-    rows, columns = np.flatnonzero(coloured.any(axis=1)), np.flatnonzero(coloured.any(axis=0))
-    height, width = image.shape[:2]
-    return float(max((rows[-1] - rows[0] + 1) / height, (columns[-1] - columns[0] + 1) / width))
+def _fill(image: np.ndarray, alpha: np.ndarray) -> float:
+    """Share of the picture that the product fills, the way it fills more of it; a white one as well."""
+    x0, y0, x1, y1 = bounding_box((alpha > 0) | (image < 255).any(axis=2))
+    height, width = alpha.shape
+    return max((x1 - x0) / width, (y1 - y0) / height)
 
 
 def _white(fill: float, side_px: int) -> Mapping[str, Any]:

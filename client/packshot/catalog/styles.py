@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,11 +26,11 @@ from typing import Any, Literal, get_args
 
 from packshot.arrays import shown
 from packshot.canvas import check_canvas
-from packshot.catalog.extra import needing
 from packshot.catalog.gate import Thresholds
 from packshot.catalog.layout import Layout, aspect_ratio
-from packshot.catalog.presets import PRESETS
+from packshot.catalog.presets import PRESETS, Preset
 from packshot.catalog.shadows import Shadow
+from packshot.catalog.yaml_file import read_yaml
 from packshot.errors import InvalidArgument, expected
 from packshot.parameters import Parameters
 
@@ -40,10 +41,11 @@ _GROUPS: dict[str, Any] = {"parameters": Parameters, "gate": Thresholds}
 _LAYOUT = tuple(f.name for f in dataclasses.fields(Layout))
 #: Used if a line names no style and the file has one of this name, or there is no file.
 DEFAULT_STYLE = "default"
-
-
 #: How far the finished picture's shape may be from the canvas'.
 _MAX_STRETCH = 0.02
+_MAX_WEBP_PX = 16_383
+#: What may stand in a template's braces; spreadsheets have spaces in their headings.
+_COLUMN = re.compile(r"[^\W\d][\w -]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,12 @@ class Style:
         for name, choices in (("shadow", get_args(Shadow)), ("output_format", get_args(Format))):
             if getattr(self, name) not in choices:
                 raise expected(name, shown(getattr(self, name)), f"one of {', '.join(choices)}")
-        if self.preset is not None and self.preset not in PRESETS:
-            raise expected("preset", shown(self.preset), f"one of {', '.join(PRESETS)}")
+        if self.preset is not None:
+            _preset(self.preset)
+        sides = self.output_size or self.canvas or (1, 1)
+        if self.output_format == "webp" and max(sides) > _MAX_WEBP_PX:
+            got = "webp of {}x{}".format(*sides)
+            raise expected("output_format", got, f"sides of at most {_MAX_WEBP_PX} pixels, or another format")
 
     @property
     def background(self) -> tuple[int, int, int] | None:
@@ -116,7 +122,8 @@ class Style:
     @property
     def columns(self) -> set[str]:
         """The columns that the templates need."""
-        return _columns("prompt", self.prompt or "") | _columns("negative_prompt", self.negative_prompt)
+        texts = {"prompt": self.prompt or "", "negative_prompt": self.negative_prompt}
+        return {column for name, text in texts.items() for column in template_columns(name, text)}
 
     def of_line(self, own: Mapping[str, Any], columns: Mapping[str, Any]) -> Style:
         """The style with a line's own values, its templates filled in.
@@ -131,9 +138,8 @@ class Style:
         style = changed(self, own)
         missing = sorted(style.columns - set(columns))
         if missing:
-            raise expected(
-                "prompt", f"no value in column {missing[0]!r}", "one, as the style's text needs it"
-            )
+            got = f"no value in column {', '.join(map(repr, missing))}"
+            raise expected("prompt", got, "one, as the style's text needs it")
         filled = {name: getattr(style, name) for name in ("prompt", "negative_prompt")}
         filled = {name: None if text is None else text.format_map(columns) for name, text in filled.items()}
         return dataclasses.replace(style, **filled)
@@ -154,6 +160,9 @@ def changed(style: Style, values: Mapping[str, Any]) -> Style:
     Raises:
         InvalidArgument: a name is unknown or a value is wrong.
     """
+    preset = values.get("preset")
+    if preset is not None:
+        values = {**_preset(preset).style, **values}
     plain: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {"layout": {}, **{name: {} for name in _GROUPS}}
     for name, value in values.items():
@@ -185,11 +194,7 @@ def load_styles(path: Path) -> dict[str, Style]:
     Raises:
         InvalidArgument: it cannot be read, or a style is wrong; all wrong ones are named.
     """
-    yaml = needing("catalog", "yaml")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise expected("styles", f"{path} ({' '.join(str(error).split())})", "a YAML file") from None
+    document = read_yaml("styles", path)
     named = document.get("styles") if isinstance(document, Mapping) else None
     if not isinstance(named, Mapping) or not named:
         raise expected("styles", f"{path} without any", "a mapping 'styles' of names to styles")
@@ -208,17 +213,18 @@ def load_styles(path: Path) -> dict[str, Style]:
 def _style(values: Any) -> Style:
     if not isinstance(values, Mapping):
         raise expected("style", shown(values), "names with values")
-    values = dict(values)
-    preset = values.pop("preset", None)
-    if preset is not None:
-        if preset not in PRESETS:
-            raise expected("preset", shown(preset), f"one of {', '.join(PRESETS)}")
-        values = {**PRESETS[preset].style, **values}
     style = changed(Style(prompt=""), values)
     if not style.prompt and style.background_color is None:
-        raise expected("prompt and background_color", "neither of them", "one of them")
+        form = 'one of them; "#rrggbb" needs its quotes in YAML'
+        raise expected("prompt and background_color", "neither of them", form)
     style.columns  # noqa: B018 (a broken template is found here)
-    return dataclasses.replace(style, preset=preset)
+    return style
+
+
+def _preset(name: object) -> Preset:
+    if not isinstance(name, str) or name not in PRESETS:
+        raise expected("preset", shown(name), f"one of {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def rgb(text: object) -> tuple[int, int, int]:
@@ -252,8 +258,12 @@ def _known(what: str, values: Mapping[Any, Any], kind: Any) -> dict[str, Any]:
     return {str(name): tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
-def _columns(name: str, template: str) -> set[str]:
-    """The names in a template's braces."""
+def template_columns(name: str, template: str) -> set[str]:
+    """The names in a template's braces.
+
+    Raises:
+        InvalidArgument: the braces do not match, or there is something else in them.
+    """
     try:
         parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
         # With a format or a conversion it is no name any more, and refused below.
@@ -261,6 +271,6 @@ def _columns(name: str, template: str) -> set[str]:
     except ValueError as error:
         raise expected(name, f"{shown(template)} ({error})", "text with {column}") from None
     for column in found:
-        if not column.isidentifier():
+        if not _COLUMN.fullmatch(column):
             raise expected(name, f"{{{column}}}", "the name of a column in braces")
     return set(found)

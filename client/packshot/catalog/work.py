@@ -20,7 +20,7 @@ from packshot.catalog.cutting import cut_out
 from packshot.catalog.delivery import SUFFIXES, encoded, write
 from packshot.catalog.items import Item
 from packshot.catalog.keys import Keys
-from packshot.catalog.painting import Layers, Picture, layers, paint
+from packshot.catalog.painting import Layers, Picture, canvas_for, layers, paint
 from packshot.catalog.presets import PRESETS
 from packshot.catalog.provenance import xmp
 from packshot.cutout import Cutout
@@ -67,10 +67,12 @@ async def make(studio: AsyncStudio, task: Task, folder: Path, tell: Tell) -> Non
     if not task.missing:
         return
     item = task.item
+    # Refused before SAM works for nothing.
+    canvas = canvas_for(item.style, await studio.family())
     began = time.perf_counter()
     cutout = await cut_out(studio, item)
     cut_out_s = time.perf_counter() - began
-    placed = await asyncio.to_thread(layers, cutout, item.style, await studio.family())
+    placed = await asyncio.to_thread(layers, cutout, item.style, canvas)
     await asyncio.to_thread(_thumbnails, item, cutout, folder, task.keys.item)
 
     async def one(seed: int, key: str) -> None:
