@@ -17,7 +17,7 @@ COMMANDS = "packshot.commands"
 EMBEDDED_SERVER = "packshot.embedded_server"
 
 #: Our own packages: one of their modules missing is a fault, not an extra that was left out.
-_OURS = ("packshot", "packshot_serving", "packshot_export")
+_OURS = ("packshot", "packshot_serving", "packshot_export", "packshot_bench")
 
 
 class ExtensibleGroup(TyperGroup):
@@ -40,6 +40,8 @@ class ExtensibleGroup(TyperGroup):
             settings = {"ignore_unknown_options": True, "allow_extra_args": True}
             app.command(cmd_name, help=str(error), context_settings=settings)(_raising(error))
         else:
+            if isinstance(command, typer.Typer):  # a command with subcommands of its own
+                return typer.main.get_command(command)
             app.command(cmd_name)(_explained(command, cmd_name))
         return typer.main.get_command(app)
 

@@ -1,0 +1,60 @@
+"""``packshot bench``: run, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from packshot.errors import expected
+from packshot_bench.compare import table
+from packshot_bench.context import Context
+from packshot_bench.environment import environment
+from packshot_bench.probe import Probe
+from packshot_bench.results import Report, Row
+from packshot_bench.scenarios import SCENARIOS
+
+bench = typer.Typer(
+    help="Measure packshot, and what one would use instead.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@bench.command("run")
+def run_command(
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="JSON to write.")],
+    repository: Annotated[Path, typer.Option(metavar="DIR", help="Model repository to serve.")] = Path(
+        "model_repository"
+    ),
+    checkpoints: Annotated[
+        Path, typer.Option(metavar="DIR", help="What it was exported from: diffusion, controlnet, sam.")
+    ] = Path(".cache/checkpoints/default"),
+    scenario: Annotated[
+        list[str] | None, typer.Option("--scenario", help=f"One of {', '.join(SCENARIOS)}; all if left out.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Samples of each case.")] = 10,
+) -> None:
+    """Run scenarios; the file is written anew after each, so that a run cut short leaves what it has."""
+    names = scenario or list(SCENARIOS)
+    for name in names:
+        if name not in SCENARIOS:
+            raise expected("--scenario", repr(name), f"one of {', '.join(SCENARIOS)}")
+    context = Context(repository, checkpoints, repeats, lambda line: typer.echo(line, err=True), Probe())
+    rows: list[Row] = []
+    about = environment(repository)
+    for name in names:
+        for row in SCENARIOS[name].run(context):
+            rows.append(row)
+            summary = row.summary
+            told = f"{summary.median:.4f} s ± {summary.spread:.1%}" if summary else f"failed: {row.error}"
+            typer.echo(f"{row.scenario}  {row.subject}  {dict(row.case)}  {told}")
+        Report(about, tuple(rows)).write(output)
+
+
+@bench.command("compare")
+def compare_command(
+    first: Annotated[Path, typer.Argument(metavar="A.json")],
+    second: Annotated[Path, typer.Argument(metavar="B.json")],
+) -> None:
+    """Ratios of B over A, each with what chance alone would make of it."""
+    typer.echo(table(Report.read(first), Report.read(second)))

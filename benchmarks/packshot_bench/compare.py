@@ -1,0 +1,56 @@
+"""Two runs held against each other, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from packshot_bench.results import Report, Row
+from packshot_bench.samples import Ratio, ratio_of
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A row of both runs, or of one of them.
+
+    Attributes:
+        row: the second run's, or the first's if the second has none.
+        ratio: second over first; None if one of them has no samples.
+        note: why there is no ratio.
+    """
+
+    row: Row
+    ratio: Ratio | None
+    note: str | None = None
+
+
+def compared(first: Report, second: Report) -> Iterator[Comparison]:
+    """All rows of both runs, in the order of the second, then those that only the first has."""
+    before = {row.key: row for row in first.rows}
+    for row in second.rows:
+        old = before.pop(row.key, None)
+        if old is None:
+            yield Comparison(row, None, "only in the second run")
+        elif row.error or old.error:
+            yield Comparison(row, None, f"failed: {row.error or old.error}")
+        else:
+            steadied = bool(old.probe_s) and bool(row.probe_s)
+            pair = (old.steadied, row.steadied) if steadied else (old.samples_s, row.samples_s)
+            yield Comparison(row, ratio_of(*pair))
+    for row in before.values():
+        yield Comparison(row, None, "only in the first run")
+
+
+def table(first: Report, second: Report) -> str:
+    """The comparison as text: ratios above 1 mean that the second run is slower."""
+    lines = [f"{'ratio':>7}  {'95 % of chance':>17}  row"]
+    for each in compared(first, second):
+        case = " ".join(f"{name}={value}" for name, value in each.row.case.items())
+        what = " ".join(filter(None, (each.row.scenario, each.row.subject, case)))
+        if each.ratio is None:
+            lines.append(f"{'–':>7}  {'':>17}  {what}: {each.note}")
+            continue
+        verdict = "" if not each.ratio.differs else "  SLOWER" if each.ratio.ratio > 1 else "  faster"
+        interval = f"{each.ratio.low:.3f} to {each.ratio.high:.3f}"
+        lines.append(f"{each.ratio.ratio:7.3f}  {interval:>17}  {what}{verdict}")
+    return "\n".join(lines)

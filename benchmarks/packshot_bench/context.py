@@ -1,0 +1,64 @@
+"""What scenarios are given: where the family is, and what to measure beside packshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packshot.family import Family, Manifest
+from packshot_bench.probe import Probe
+from packshot_bench.subjects import Subject
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Of one run.
+
+    Attributes:
+        repository: that is served.
+        checkpoints: that it was exported from.
+        repeats: samples of each case; scenarios whose samples are cheap take more.
+        tell: called with a line of progress.
+        probe: the machine's speed at the moment.
+    """
+
+    repository: Path
+    checkpoints: Path
+    repeats: int
+    tell: Tell
+    probe: Probe
+
+    @property
+    def family(self) -> Family:
+        """Of the repository."""
+        return Manifest.read(self.repository).family
+
+
+#: Makes a subject of a run.
+MakeSubject = Callable[[Context], Subject]
+
+
+def subjects() -> Mapping[str, MakeSubject]:
+    """All of them by name; torch and diffusers are imported only when one of theirs is made."""
+
+    def pipeline(precision: str, compiled: bool = False) -> MakeSubject:
+        def make(context: Context) -> Subject:
+            from packshot_bench.subjects.pipeline import Pipeline
+
+            return Pipeline(context.checkpoints, precision, compiled)  # type: ignore[arg-type]
+
+        return make
+
+    from packshot_bench.subjects.onnx_loop import OnnxLoop
+    from packshot_bench.subjects.served import Served
+
+    return {
+        "packshot": lambda context: Served(context.repository),
+        "onnxruntime loop": lambda context: OnnxLoop(context.repository),
+        "diffusers eager fp32": pipeline("fp32"),
+        "diffusers eager bf16": pipeline("bf16"),
+        "diffusers compiled fp32": pipeline("fp32", compiled=True),
+    }

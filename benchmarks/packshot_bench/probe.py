@@ -1,0 +1,39 @@
+"""How fast the machine is at the moment, and at all."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+#: A probe of some 20 ms on a core or two: long enough for a clock, short enough to stand beside each sample.
+_SIDE, _TIMES = 512, 6
+_RATE_SIDE, _RATE_TIMES = 2048, 5
+
+
+class Probe:
+    """A fixed piece of work in fp32; its time tells what the neighbours leave of the machine."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self._factors = [random.random((_SIDE, _SIDE), np.float32) for _ in range(2)]
+        self()
+
+    def __call__(self) -> float:
+        """Seconds that it takes now."""
+        began = time.perf_counter()
+        for _ in range(_TIMES):
+            np.matmul(*self._factors)
+        return time.perf_counter() - began
+
+
+def matrix_rate_flops() -> float:
+    """The machine's own fp32 matrix rate, FLOP a second: the best of a few large products."""
+    random = np.random.default_rng(0)
+    factors = [random.random((_RATE_SIDE, _RATE_SIDE), np.float32) for _ in range(2)]
+    times = []
+    for _ in range(_RATE_TIMES):
+        began = time.perf_counter()
+        np.matmul(*factors)
+        times.append(time.perf_counter() - began)
+    return 2 * _RATE_SIDE**3 / min(times)

@@ -1,0 +1,96 @@
+"""One picture at a time: how long it takes, stage by stage, by every subject in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from packshot import Parameters
+from packshot_bench.context import Context, subjects
+from packshot_bench.job import Job, make_job
+from packshot_bench.quality import edge_f1
+from packshot_bench.results import Row
+from packshot_bench.subjects import Subject
+
+#: Whose picture the others' are compared with.
+REFERENCE = "diffusers eager fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """One caller, one picture after the other; subjects take turns, A B C A B C.
+
+    Attributes:
+        side: of the canvas in pixels.
+        parameters: how to paint.
+        names: of the subjects.
+    """
+
+    name = "one_shot"
+    side: int = 256
+    parameters: Parameters = Parameters(20, guidance_scale=2.0)  # noqa: RUF009 (frozen)
+    names: tuple[str, ...] = (
+        "packshot", "onnxruntime loop", "diffusers eager fp32", "diffusers eager bf16",
+    )  # fmt: skip
+
+    def run(self, context: Context) -> Iterator[Row]:
+        """A row for each subject; one that fails is a row with its error."""
+        case = {"side": self.side, "num_inference_steps": self.parameters.num_inference_steps}
+        makers = subjects()
+        with ExitStack() as stack:
+            running: dict[str, _Running] = {}
+            for name in self.names:
+                context.tell(f"{self.name}: {name}")
+                try:
+                    subject = stack.enter_context(makers[name](context))
+                    subject.paint(self._job(context, 0))
+                except Exception as error:  # noqa: BLE001 (whatever a library raises is a row)
+                    yield Row(self.name, name, case, error=f"{type(error).__name__}: {error}")
+                    continue
+                running[name] = _Running(subject)
+            for number in range(context.repeats):
+                context.tell(f"{self.name}: {number + 1}/{context.repeats}")
+                job = self._job(context, number + 1)
+                for each in running.values():
+                    each.paint(job, context)
+            reference = running[REFERENCE].images if REFERENCE in running else None
+            for name, each in running.items():
+                yield each.row(self.name, name, case, reference)
+
+    def _job(self, context: Context, number: int) -> Job:
+        return make_job(context.family, self.side, self.parameters, number)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A subject, and what it has done."""
+
+    subject: Subject
+    samples_s: list[float] = field(default_factory=list)
+    probe_s: list[float] = field(default_factory=list)
+    stages_s: dict[str, list[float]] = field(default_factory=dict)
+    images: list[np.ndarray] = field(default_factory=list)
+    edge_f1: list[float] = field(default_factory=list)
+
+    def paint(self, job: Job, context: Context) -> None:
+        before = context.probe()
+        began = time.perf_counter()
+        painted = self.subject.paint(job)
+        self.samples_s.append(time.perf_counter() - began)
+        self.probe_s.append((before + context.probe()) / 2)
+        for stage, seconds in painted.stages_s.items():
+            self.stages_s.setdefault(stage, []).append(seconds)
+        self.images.append(painted.image)
+        self.edge_f1.append(edge_f1(painted.image, job))
+
+    def row(self, scenario: str, name: str, case: dict[str, int], reference: list[np.ndarray] | None) -> Row:
+        quality = {"edge_f1": float(np.mean(self.edge_f1))}
+        if reference is not None:
+            pairs = zip(self.images, reference, strict=True)
+            quality["greatest_difference"] = float(max(np.abs(a.astype(int) - b).max() for a, b in pairs))
+        stages = {stage: tuple(samples) for stage, samples in self.stages_s.items()}
+        return Row(scenario, name, case, tuple(self.samples_s), tuple(self.probe_s), stages, {}, quality)

@@ -1,0 +1,94 @@
+"""Interactive cutting out: the first prompt on a photo, and the next ones on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from packshot import Studio
+from packshot.prompts import Letterbox, SamPrompt, sam_prompts
+from packshot_bench.context import Context
+from packshot_bench.results import Row
+from packshot_serving.launcher import TritonServer
+
+
+@dataclass(frozen=True, slots=True)
+class InteractiveSam:
+    """A person points at a photo, and then again: the server keeps the photo's embedding.
+
+    Attributes:
+        width, height: of the photo in pixels.
+        next_prompts: on each photo, after the first.
+    """
+
+    name = "interactive_sam"
+    width: int = 600
+    height: int = 400
+    next_prompts: int = 3
+
+    def run(self, context: Context) -> Iterator[Row]:
+        """Rows for packshot's first and next prompts, and for transformers' whole model."""
+        first: list[float] = []
+        after: list[float] = []
+        theirs: list[float] = []
+        side = context.family.dims["S"]
+        letterbox = Letterbox(self.width, self.height, side)
+        size = np.array(letterbox.reshaped_input_size, np.int64)
+        with ExitStack() as stack:
+            server = stack.enter_context(TritonServer(context.repository))
+            studio = stack.enter_context(Studio(server.grpc_address))
+            model = _Transformers(context)
+            for number in range(context.repeats + 1):
+                context.tell(f"{self.name}: photo {number + 1}/{context.repeats + 1}")
+                random = np.random.default_rng(number)
+                photo = random.integers(0, 256, (self.height, self.width, 3), np.uint8)
+                square = letterbox.fit(photo)
+                took = []
+                for _ in range(1 + self.next_prompts):
+                    prompt = self._prompt(letterbox, random)
+                    began = time.perf_counter()
+                    studio.segment(square, size, prompt)
+                    took.append(time.perf_counter() - began)
+                if number:  # the first photo warms everything up
+                    first.append(took[0])
+                    after += took[1:]
+                points = self._prompt(letterbox, random).point_coords[:1]
+                began = time.perf_counter()
+                model.segment(square, points)
+                if number:
+                    theirs.append(time.perf_counter() - began)
+        yield Row(self.name, "packshot", {"prompt": "first"}, tuple(first))
+        yield Row(self.name, "packshot", {"prompt": "next"}, tuple(after))
+        yield Row(self.name, "transformers", {"prompt": "any"}, tuple(theirs))
+
+    def _prompt(self, letterbox: Letterbox, random: np.random.Generator) -> SamPrompt:
+        point = random.uniform((0, 0), (self.width, self.height))
+        return sam_prompts(letterbox, points=[point.tolist()])[0]
+
+
+class _Transformers:
+    """``SamModel`` in this process, which encodes the photo for every prompt."""
+
+    def __init__(self, context: Context) -> None:
+        import torch
+        from transformers import SamModel
+
+        self._torch = torch
+        self._model: Any = SamModel.from_pretrained(context.checkpoints / "sam").eval()
+
+    def segment(self, square: np.ndarray, points: np.ndarray) -> None:
+        """One prompt.
+
+        Args:
+            square: uint8 [S, S, 3].
+            points: float32 [N, 2], in pixels of the square.
+        """
+        torch = self._torch
+        pixels = torch.from_numpy(square.transpose(2, 0, 1).astype(np.float32))[None] / 255
+        with torch.inference_mode():
+            self._model(pixel_values=pixels, input_points=torch.from_numpy(points)[None, None])

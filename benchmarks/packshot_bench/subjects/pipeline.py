@@ -1,0 +1,87 @@
+"""diffusers: its pipeline in this process, on the checkpoints that packshot's repository was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+from unittest import mock
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, DPMSolverMultistepScheduler, StableDiffusionControlNetInpaintPipeline
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from PIL import Image
+
+from packshot.errors import expected
+from packshot_bench.job import Job
+from packshot_bench.subjects import Painted
+
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+#: As packshot does, so that the pictures can be compared.
+_POSTERIOR_AT_ITS_MODE = mock.patch.object(
+    DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode()
+)
+#: The one scheduler that jobs are compared with.
+SCHEDULER = "dpmpp_2m"
+
+
+class Pipeline:
+    """``StableDiffusionControlNetInpaintPipeline``.
+
+    Args:
+        checkpoints: directory with ``diffusion`` and one ``controlnet``.
+        precision: of weights and arithmetic.
+        compiled: whether UNet, ControlNet and VAE go through ``torch.compile``.
+    """
+
+    def __init__(self, checkpoints: Path, precision: Literal["fp32", "bf16"], compiled: bool = False) -> None:
+        self.name = f"diffusers {'compiled' if compiled else 'eager'} {precision}"
+        self._checkpoints, self._type, self._compiled = checkpoints, _TYPES[precision], compiled
+
+    def __enter__(self) -> Pipeline:
+        controlnet = ControlNetModel.from_pretrained(self._checkpoints / "controlnet", torch_dtype=self._type)
+        pipeline: Any = StableDiffusionControlNetInpaintPipeline.from_pretrained(
+            self._checkpoints / "diffusion",
+            controlnet=controlnet,
+            safety_checker=None,
+            torch_dtype=self._type,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+        if self._compiled:
+            for module in (pipeline.unet, pipeline.controlnet, pipeline.vae):
+                module.compile()
+        self._pipeline = pipeline
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._pipeline
+
+    def paint(self, job: Job) -> Painted:
+        """One call of the pipeline.
+
+        Raises:
+            InvalidArgument: the job wants another scheduler than the one that is set here.
+        """
+        if job.parameters.scheduler != SCHEDULER:
+            raise expected("scheduler", job.parameters.scheduler, SCHEDULER)
+        composition, parameters = job.composition, job.parameters
+        width, height = composition.size
+        with torch.inference_mode(), _POSTERIOR_AT_ITS_MODE:
+            answer = self._pipeline(
+                prompt=job.prompt,
+                negative_prompt=job.negative_prompt,
+                image=Image.fromarray(composition.image),
+                mask_image=Image.fromarray(composition.mask_image),
+                control_image=Image.fromarray(job.control_image).convert("RGB"),
+                width=width,
+                height=height,
+                latents=torch.from_numpy(job.latents)[None].to(self._type),
+                num_inference_steps=parameters.num_inference_steps,
+                guidance_scale=parameters.guidance_scale,
+                controlnet_conditioning_scale=parameters.controlnet_conditioning_scale,
+            )
+        return Painted(np.asarray(answer.images[0]))
