@@ -16,7 +16,10 @@ from packshot_bench.results import Report, Row
 from packshot_bench.scenarios import SCENARIOS
 
 bench = typer.Typer(
-    help="Measure packshot, and what one would use instead.", no_args_is_help=True, rich_markup_mode=None
+    help="Measure packshot, and what one would use instead.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
