@@ -134,7 +134,10 @@ def _clear(folder: Path, task: Task, kept: set[str], last: Mapping[str, Any], ot
         small += [folder / THUMBNAILS / f"{last['cutout']}-{what}.jpg" for what in ("photo", "cutout")]
     half_made = [folder / WORK / f"{key}{suffix}" for key in keys for suffix in SUFFIXES.values()]
     pictures = [folder / name for name in gone]
-    for path in [*pictures, *(path.with_suffix(".json") for path in pictures), *small, *half_made]:
+    # In another format a picture keeps its sidecar's name.
+    sidecars = {path.with_suffix(".json") for path in pictures}
+    sidecars -= {(folder / name).with_suffix(".json") for name in kept}
+    for path in [*pictures, *sidecars, *small, *half_made]:
         path.unlink(missing_ok=True)
     for path in pictures:
         _drop_empty(path.parent)
