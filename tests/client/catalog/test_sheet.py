@@ -83,7 +83,6 @@ def test_every_link_and_picture_of_a_run_leads_to_a_file(run, triton):
     for _ in range(2):
         for name in ("index.html", "attention.html"):
             page = Page(done.folder / name)
-            assert len(page.links) > 4
             for link in page.links:
                 assert (done.folder / unquote(link)).is_file(), link
         done = run(options=("--keep-best", "1"))
