@@ -39,7 +39,8 @@ class Status(Exception):
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Counts the calls, and the most there were at a time."""
 
-    def __init__(self, family: str | None = None, port: int = 0) -> None:
+    def __init__(self, family: str | None = None, port: int = 0, artifacts: str = "") -> None:
+        self.artifacts = artifacts
         self.family = FAMILY.to_json() if family is None else family
         self.models: dict[str, Model] = {
             "generate": paint_seed, "segment": whole_photo, "vae_encoder": every_eighth_pixel,
@@ -72,6 +73,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         response = service_pb2.ModelConfigResponse()
         response.config.name = request.name
         response.config.parameters["family"].string_value = self.family
+        response.config.parameters["artifacts"].string_value = self.artifacts
         return response
 
     def ModelInfer(self, request, context):

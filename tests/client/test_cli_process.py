@@ -50,8 +50,8 @@ from packshot.cli import connection
 
 @contextlib.contextmanager
 def server(repository):
-    print("started", flush=True)
     try:
+        print("started", flush=True)
         time.sleep(60)
     finally:
         print("stopped", flush=True)

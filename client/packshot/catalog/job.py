@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,11 +12,12 @@ from typing import Any, Literal
 
 from packshot.catalog import ray_engine
 from packshot.catalog.delivery import forget_partial, write_json
-from packshot.catalog.items import Reader
+from packshot.catalog.items import Problem, Reader
 from packshot.catalog.ledger import Ledger
 from packshot.catalog.plan import Checked, Shard, check, items_of
 from packshot.catalog.reports import write_reports
 from packshot.catalog.runner import Books, OnItem, Runner, Settings
+from packshot.catalog.settling import disk_error
 from packshot.catalog.state import State
 from packshot.catalog.styles import Style, load_styles
 from packshot.errors import expected
@@ -50,15 +52,12 @@ class Job:
         return Reader(Path(self.manifest), styles)
 
     def check(self, shard: Shard) -> Checked:
-        """Read the manifest through.
+        """Read the manifest through, and find all its mistakes.
 
         Raises:
-            InvalidArgument: it has mistakes, and they are not to be left out; all are named.
+            InvalidArgument: the manifest or its styles cannot be read at all.
         """
-        checked = check(self.reader(), shard)
-        if not self.skip_invalid:
-            checked.refuse()
-        return checked
+        return check(self.reader(), shard)
 
     def write(self, folder: Path) -> None:
         """Write it into a catalogue's folder."""
@@ -96,7 +95,14 @@ class How:
     timeout_s: float
 
 
-def run(job: Job, folder: Path, servers: Sequence[str], how: How, on_item: OnItem) -> dict[str, Any]:
+def run(
+    job: Job,
+    folder: Path,
+    servers: Sequence[str],
+    how: How,
+    on_item: OnItem,
+    problems: Sequence[Problem] = (),
+) -> dict[str, Any]:
     """Work off a checked manifest.
 
     Args:
@@ -105,6 +111,7 @@ def run(job: Job, folder: Path, servers: Sequence[str], how: How, on_item: OnIte
         servers: ``host:port`` of each.
         how: to go about it.
         on_item: told of every item.
+        problems: the manifest's mistakes that are left out, for the reports.
 
     Returns:
         The summary, see :func:`packshot.catalog.reports.write_reports`.
@@ -113,15 +120,21 @@ def run(job: Job, folder: Path, servers: Sequence[str], how: How, on_item: OnIte
         PackshotError: the run ended early; what was done is kept. Reports are written all the same.
     """
     settings = Settings(folder, tuple(servers), how.max_in_flight, job.keep_best, how.retry, how.timeout_s)
-    with Ledger(folder, how.shard.name) as ledger:
-        forget_partial(folder, how.shard.count > 1)
-        books = Books(settings, ledger, State(folder), on_item)
-        items = items_of(job.reader(), how.shard)
-        try:
-            if how.engine == "ray":
-                ray_engine.run(settings, books, items)
-            else:
-                asyncio.run(Runner(settings, books).run(items))
-        finally:
-            summary = write_reports(folder, State(folder), how.shard)
-    return summary
+    try:
+        with Ledger(folder, how.shard.name) as ledger:
+            forget_partial(folder, how.shard.count > 1)
+            books = Books(settings, ledger, State(folder), on_item)
+            items = items_of(job.reader(), how.shard)
+            try:
+                if how.engine == "ray":
+                    ray_engine.run(settings, books, items)
+                else:
+                    asyncio.run(Runner(settings, books).run(items))
+            except BaseException:
+                # On a full disk they cannot be written either; what filled it is to be told, not that.
+                with contextlib.suppress(OSError):
+                    write_reports(folder, State(folder), how.shard, problems)
+                raise
+            return write_reports(folder, State(folder), how.shard, problems)
+    except OSError as error:
+        raise disk_error(error) from error

@@ -19,11 +19,13 @@ class Keys:
 
     Attributes:
         item: of all of it.
+        cutout: of the product in its photo, whatever is painted round it.
         pictures: one for each seed.
         inputs: the hashes of the files that went in, by name.
     """
 
     item: str
+    cutout: str
     pictures: tuple[str, ...]
     inputs: dict[str, str]
 
@@ -44,16 +46,16 @@ def keys_of(item: Item, artifacts: str, keep_best: int | None) -> Keys:
     inputs = {"photo": sha256(item.photo)} | ({"mask": sha256(item.mask)} if item.mask else {})
     style = asdict(item.style)
     gate = style.pop("gate")
-    what = {
+    product = {
         "version": _VERSION,
         "sku": item.sku,
         "inputs": inputs,
         "prompt": item.prompt,
-        "style": style,
         "artifacts": artifacts,
     }
-    pictures = tuple(_digest({**what, "seed": seed}) for seed in item.seeds)
-    return Keys(_digest({"pictures": pictures, "gate": gate, "keep_best": keep_best}), pictures, inputs)
+    pictures = tuple(_digest({**product, "style": style, "seed": seed}) for seed in item.seeds)
+    whole = _digest({"pictures": pictures, "gate": gate, "keep_best": keep_best})
+    return Keys(whole, _digest(product), pictures, inputs)
 
 
 def _digest(values: dict[str, object]) -> str:

@@ -7,18 +7,22 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
+from packshot.catalog.delivery import sync
 from packshot.errors import PackshotError, expected
 
 _NAME = "ledger.jsonl"
+_OURS = re.compile(r"ledger(-\d+-of-\d+)?\.jsonl")
 
 
 class Ledger:
@@ -34,14 +38,17 @@ class Ledger:
 
     def __init__(self, folder: Path, shard: str = "") -> None:
         self.path = folder / (f"ledger-{shard}.jsonl" if shard else _NAME)
-        # Without a buffer: what failed to be written must not be written later.
-        self._file = self.path.open("ab", buffering=0)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise PackshotError(f"{self.path}: another run is at work on it; wait for its end") from None
-        _cut_torn_line(self.path)
+        with contextlib.ExitStack() as held:
+            # Without a buffer: what failed to be written must not be written later.
+            self._file = held.enter_context(self.path.open("a+b", buffering=0))
+            _lock(self.path, self._file, fcntl.LOCK_EX)
+            if shard:
+                # Shards work beside each other, but not beside a run of everything.
+                whole = folder / _NAME
+                _lock(whole, held.enter_context(whole.open("a+b")), fcntl.LOCK_SH)
+            _cut_torn_line(self.path)
+            sync(folder)
+            self._held = held.pop_all()
 
     def __enter__(self) -> Ledger:
         return self
@@ -49,7 +56,7 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._held.close()
 
     def append(self, record: Mapping[str, Any]) -> int:
         """Write a record; when this returns, it is on the disk.
@@ -64,7 +71,7 @@ class Ledger:
         before = os.fstat(self._file.fileno()).st_size
         try:
             if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(before)
@@ -83,7 +90,7 @@ def records(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
     Raises:
         InvalidArgument: a line in the middle is not a record: somebody else wrote there.
     """
-    for path in sorted(folder.glob("ledger*.jsonl")):
+    for path in sorted(path for path in folder.glob("ledger*.jsonl") if _OURS.fullmatch(path.name)):
         offset = 0
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -93,10 +100,17 @@ def records(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
                     record = json.loads(line)
                 except ValueError:
                     record = None
-                if not isinstance(record, dict) or "sku" not in record:
+                if not isinstance(record, dict) or not record.keys() >= {"kind", "sku", "key"}:
                     raise expected(f"{path}, line {number}", "something else", "a record of ours")
                 yield path, offset, record
                 offset += len(line)
+
+
+def _lock(path: Path, file: IO[bytes], how: int) -> None:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise PackshotError(f"{path}: another run is at work on it; wait for its end") from None
 
 
 def _cut_torn_line(path: Path) -> None:

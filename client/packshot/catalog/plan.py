@@ -9,14 +9,11 @@ from pathlib import Path
 
 from packshot.catalog.items import Item, Problem, Reader
 from packshot.catalog.keys import keys_of
-from packshot.catalog.settling import is_there
+from packshot.catalog.settling import found, is_there
 from packshot.catalog.state import TRANSIENT, State
 from packshot.catalog.work import Task
 from packshot.checks import integer
-from packshot.errors import InvalidArgument, expected
-
-#: Of mistakes in a manifest, how many a message shows.
-_SHOWN = 50
+from packshot.errors import expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +64,14 @@ class Checked:
     problems: list[Problem]
 
     def refuse(self) -> None:
-        """Raise an error that names every mistake.
+        """Raise an error if there are mistakes; whoever asked has told them one by one.
 
         Raises:
             InvalidArgument: there is one.
         """
-        if not self.problems:
-            return
-        count = len(self.problems)
-        told = [str(problem) for problem in self.problems[:_SHOWN]]
-        rest = [f"and {count - _SHOWN} more"] if count > _SHOWN else []
-        what = f"{count} mistake{'s' if count > 1 else ''} in the manifest, nothing was started"
-        raise InvalidArgument("\n  ".join([f"{what}:", *told, *rest]))
+        if self.problems:
+            count = f"{len(self.problems)} mistake{'s' if len(self.problems) > 1 else ''}"
+            raise expected("manifest", count, "none, or --skip-invalid; nothing was started")
 
 
 def check(reader: Reader, shard: Shard) -> Checked:
@@ -120,7 +113,9 @@ def task_of(
             return None
         if not failed and is_there(last, folder):
             return None
-    made = set(state.pictures(item.sku))
-    if last is not None and not failed and is_there(last, folder):
-        made |= {picture["key"] for picture in last["pictures"]}
+    known = {picture["key"]: picture for picture in (last or {}).get("pictures", [])}
+    known |= state.pictures(item.sku)
+    made = {key for key in keys.pictures if key in known and found(item, known[key], folder)}
+    for key in state.pictures(item.sku).keys() & {*keys.pictures} - made:
+        state.forget(item.sku, key)
     return Task(item, keys, made)

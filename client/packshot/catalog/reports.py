@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from packshot.catalog.delivery import write_json
+from packshot.catalog.items import Problem
 from packshot.catalog.plan import Shard
 from packshot.catalog.sheet import write_sheet
 from packshot.catalog.state import State
+from packshot.errors import InvalidArgument
 
 #: Fields of an error's record that ``errors.jsonl`` has.
 _ERROR_FIELDS = ("sku", "line", "code", "message", "parameter")
 
 
-def write_reports(folder: Path, state: State, shard: Shard) -> dict[str, Any]:
+def write_reports(
+    folder: Path, state: State, shard: Shard, problems: Sequence[Problem] = ()
+) -> dict[str, Any]:
     """Write ``results.jsonl``, ``errors.jsonl``, ``summary.json`` and the contact sheet.
 
     All of them are made from the ledgers, so any run may write them again. Shards write files of their
@@ -28,9 +32,10 @@ def write_reports(folder: Path, state: State, shard: Shard) -> dict[str, Any]:
         folder: of the catalogue.
         state: read after the run.
         shard: of this run.
+        problems: of the manifest, whose lines were left out.
 
     Returns:
-        The summary: items by status, pictures delivered and rejected, failures by reason.
+        The summary: items by status, lines left out, pictures delivered and rejected, failures by reason.
     """
     suffix = f"-{shard.name}" if shard.name else ""
     reasons: dict[str, int] = {}
@@ -39,6 +44,10 @@ def write_reports(folder: Path, state: State, shard: Shard) -> dict[str, Any]:
         _replaced(folder / f"results{suffix}.jsonl") as results,
         _replaced(folder / f"errors{suffix}.jsonl") as errors,
     ):
+        for problem in problems:
+            parameter = problem.message.partition(":")[0]
+            told = (problem.sku, problem.line, InvalidArgument.code, problem.message, parameter)
+            _line(errors, dict(zip(_ERROR_FIELDS, told, strict=True)))
         for record in state:
             if record["kind"] == "error":
                 _line(errors, {name: record[name] for name in _ERROR_FIELDS})
@@ -49,7 +58,8 @@ def write_reports(folder: Path, state: State, shard: Shard) -> dict[str, Any]:
                 pictures["rejected" if picture["failures"] else "delivered"] += 1
                 for failure in picture["failures"]:
                     _count(reasons, failure.partition(":")[0])
-    summary = {"items": state.counts(), "pictures": pictures, "failures": reasons}
+    left_out = len({problem.line for problem in problems})
+    summary = {"items": state.counts(), "left_out": left_out, "pictures": pictures, "failures": reasons}
     write_json(folder / f"summary{suffix}.json", summary)
     write_sheet(folder, state, summary)
     return summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,18 +65,24 @@ class Books:
         """
         settings = self._settings
         for item in items:
-            task = task_of(item, self._state, settings.folder, artifacts, settings.keep_best, settings.retry)
+            try:
+                task = task_of(
+                    item, self._state, settings.folder, artifacts, settings.keep_best, settings.retry
+                )
+            except OSError as error:
+                raise disk_error(error) from error
             if task is not None:
                 yield task
             elif (last := self._state.last(item.sku)) is not None:
                 self._on_item(last, False)
 
     def enter(self, record: dict[str, Any]) -> None:
-        """Write a record and learn of it.
+        """Write a record, with the time, and learn of it.
 
         Raises:
             PackshotError: it cannot be written.
         """
+        record = {**record, "at": round(time.time(), 3)}
         try:
             offset = self._ledger.append(record)
         except OSError as error:
@@ -100,12 +107,13 @@ class Books:
         if error is not None:
             record = failure(task, error, last)
         else:
-            before = (last or {}).get("pictures", [])
-            known = {picture["key"]: picture for picture in before} | self._state.pictures(task.item.sku)
+            unsettled = self._state.pictures(task.item.sku)
+            known = {picture["key"]: picture for picture in (last or {}).get("pictures", [])} | unsettled
             made = [known[key] for key in task.keys.pictures]
-            paths = [picture["path"] for picture in before]
             try:
-                record = settle(task, made, self._settings.folder, self._settings.keep_best, paths)
+                record = settle(
+                    task, made, self._settings.folder, self._settings.keep_best, last, [*unsettled]
+                )
             except OSError as problem:
                 raise disk_error(problem) from problem
         self.enter(record)

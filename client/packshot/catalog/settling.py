@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ from packshot.catalog.gate import Measures
 from packshot.catalog.items import Item
 from packshot.catalog.provenance import GENERATED, PLAIN
 from packshot.catalog.styles import Style
-from packshot.catalog.work import Task, work_path
+from packshot.catalog.work import THUMBNAILS, WORK, Task, work_path
 from packshot.errors import InvalidArgument, PackshotError
 
 DELIVERED, REJECTED, PARTIAL = "delivered", "rejected", "partial"
 
 
 def settle(
-    task: Task, made: Sequence[Mapping[str, Any]], folder: Path, keep_best: int | None, before: Sequence[str]
+    task: Task,
+    made: Sequence[Mapping[str, Any]],
+    folder: Path,
+    keep_best: int | None,
+    last: Mapping[str, Any] | None = None,
+    others: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Deliver an item's pictures, or set them apart.
 
@@ -32,8 +38,8 @@ def settle(
         made: the records of all its pictures, in the order of their seeds.
         folder: of the catalogue.
         keep_best: how many are delivered at most; None for all that pass the gate.
-        before: paths, in the folder, of what an earlier form of this item had; what is not replaced
-            goes away.
+        last: record of an earlier form of this item; those of its files that are not replaced go away.
+        others: keys of pictures that were made for an earlier form and never delivered; they go, too.
 
     Returns:
         The item's record. Its status is ``delivered``, ``partial`` if fewer pictures than wanted
@@ -50,23 +56,19 @@ def settle(
         key = record["key"]
         if not failures[key] and key not in chosen:
             failures[key] = [f"score: not among the best {keep_best}"]
-        places = {where: _path(where, item, record["seed"]) for where in (DELIVERED, REJECTED)}
-        path = places[DELIVERED if key in chosen else REJECTED]
-        sources = (work_path(folder, key, item), *(folder / place for place in places.values()))
-        _put(sources, folder / path, record["sha256"])
+        path = _path(DELIVERED if key in chosen else REJECTED, item, record["seed"])
+        _put(found(item, record, folder), folder / path)
         write_json((folder / path).with_suffix(".json"), _sidecar(task, record, failures[key]))
         own = {name: value for name, value in record.items() if name not in ("kind", "sku")}
         pictures.append({**own, "path": path.as_posix(), "failures": failures[key]})
-    kept = {picture["path"] for picture in pictures}
-    for name in {*before} - kept:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).with_suffix(".json").unlink(missing_ok=True)
+    _clear(folder, task, {picture["path"] for picture in pictures}, last or {}, others)
     wanted = min(keep_best or len(made), len(made))
     return {
         "kind": "item",
         "sku": item.sku,
         "line": item.line,
         "key": task.keys.item,
+        "cutout": task.keys.cutout,
         "photo": str(item.photo),
         "status": REJECTED if not chosen else DELIVERED if len(chosen) == wanted else PARTIAL,
         "pictures": pictures,
@@ -75,7 +77,25 @@ def settle(
 
 def is_there(record: Mapping[str, Any], folder: Path) -> bool:
     """Whether a settled item's files are where its record says."""
-    return all((folder / picture["path"]).is_file() for picture in record["pictures"])
+    paths = [folder / picture["path"] for picture in record["pictures"]]
+    return all(path.is_file() and path.with_suffix(".json").is_file() for path in paths)
+
+
+def found(item: Item, record: Mapping[str, Any], folder: Path) -> Path | None:
+    """Where a made picture's file is, as whole as it was made; None if it is nowhere.
+
+    That is where it was made, or where a stopped run or an earlier gate put it.
+
+    Args:
+        item: whose it is.
+        record: of the picture.
+        folder: of the catalogue.
+    """
+    places = [folder / _path(where, item, record["seed"]) for where in (DELIVERED, REJECTED)]
+    for path in (work_path(folder, record["key"], item), *places):
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == record["sha256"]:
+            return path
+    return None
 
 
 def _failures(record: Mapping[str, Any], style: Style) -> list[str]:
@@ -93,15 +113,39 @@ def _path(where: str, item: Item, seed: int) -> Path:
     return Path(where) / item.name / f"{item.name}-{seed}{SUFFIXES[item.style.output_format]}"
 
 
-def _put(sources: Sequence[Path], target: Path, sha256: str) -> None:
-    """Move a made picture to its place, from wherever a stopped run or an earlier gate left it."""
-    for source in sources:
-        if source.is_file() and hashlib.sha256(source.read_bytes()).hexdigest() == sha256:
-            if source != target:
-                move(source, target)
-                source.with_suffix(".json").unlink(missing_ok=True)
-            return
-    raise FileNotFoundError(f"{sources[0]}: made, recorded, and gone")
+def _put(source: Path | None, target: Path) -> None:
+    """Move a made picture to its place."""
+    if source is None:
+        raise FileNotFoundError(errno.ENOENT, "made, recorded, and gone", str(target))
+    if source != target:
+        move(source, target)
+        source.with_suffix(".json").unlink(missing_ok=True)
+        if source.parent.name != WORK:  # There others are writing.
+            _drop_empty(source.parent)
+
+
+def _clear(folder: Path, task: Task, kept: set[str], last: Mapping[str, Any], others: Iterable[str]) -> None:
+    """Remove what earlier forms of an item have left: pictures, sidecars and small copies."""
+    before = last.get("pictures", [])
+    gone = {picture["path"] for picture in before} - kept
+    keys = {*others, *(picture["key"] for picture in before)} - {*task.keys.pictures}
+    small = [folder / THUMBNAILS / f"{key}.jpg" for key in keys]
+    if last.get("cutout") not in (None, task.keys.cutout):
+        small += [folder / THUMBNAILS / f"{last['cutout']}-{what}.jpg" for what in ("photo", "cutout")]
+    half_made = [folder / WORK / f"{key}{suffix}" for key in keys for suffix in SUFFIXES.values()]
+    pictures = [folder / name for name in gone]
+    # In another format a picture keeps its sidecar's name.
+    sidecars = {path.with_suffix(".json") for path in pictures}
+    sidecars -= {(folder / name).with_suffix(".json") for name in kept}
+    for path in [*pictures, *sidecars, *small, *half_made]:
+        path.unlink(missing_ok=True)
+    for path in pictures:
+        _drop_empty(path.parent)
+
+
+def _drop_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _sidecar(task: Task, record: Mapping[str, Any], failures: list[str]) -> dict[str, Any]:
@@ -143,6 +187,7 @@ def failure(task: Task, error: PackshotError, last: Mapping[str, Any] | None) ->
         "code": error.code,
         "message": message,
         "parameter": parameter if colon and error.code == InvalidArgument.code else None,
+        "cutout": (last or {}).get("cutout"),
         "pictures": (last or {}).get("pictures", []),
     }
 

@@ -6,7 +6,6 @@ asked for. Pictures are small copies; each leads to the finished file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from itertools import islice
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from packshot.catalog.delivery import write
 from packshot.catalog.settling import DELIVERED
 from packshot.catalog.state import State
 from packshot.catalog.work import THUMBNAILS
@@ -63,13 +63,13 @@ def write_sheet(folder: Path, state: State, summary: Mapping[str, Any]) -> None:
         for number in range(1, pages + 1):
             articles = [_article(record) for record in islice(shown, PER_PAGE)]
             path = folder / _page(kind, number)
-            partial = path.with_name(f".packshot-{os.getpid()}-{path.name}")
-            partial.write_text(_document(kind, number, pages, sizes, summary, articles), encoding="utf-8")
-            partial.replace(path)
+            write(path, _document(kind, number, pages, sizes, summary, articles).encode())
             written.add(path)
     for kind in sizes:
-        for path in set(folder.glob(f"{kind}*.html")) - written:
-            path.unlink()
+        for path in set(folder.glob(f"{kind}-*.html")) - written:
+            # Another run on other shards may be doing the same.
+            if path.stem.removeprefix(f"{kind}-").isdecimal():
+                path.unlink(missing_ok=True)
 
 
 def _document(
@@ -117,7 +117,7 @@ def _article(record: Mapping[str, Any]) -> str:
 
 def _figures(record: Mapping[str, Any]) -> Iterator[str]:
     for what, caption in (("photo", "photo"), ("cutout", "cut-out")):
-        yield _figure(f"{THUMBNAILS}/{record['key']}-{what}.jpg", None, [caption])
+        yield _figure(f"{THUMBNAILS}/{record['cutout']}-{what}.jpg", None, [caption])
     for picture in record["pictures"]:
         gate = picture["gate"]
         told = [f"seed {picture['seed']}", f'<span class="gate">{_measures(gate)}</span>']

@@ -23,6 +23,7 @@ class _Last:
     offset: int
     key: str
     status: str
+    at: float
 
 
 class State:
@@ -52,7 +53,10 @@ class State:
             return
         if record["kind"] == "item":
             self._pictures.pop(sku, None)
-        self._last[sku] = _Last(path, offset, record["key"], record.get("status") or record["code"])
+        at, last = record.get("at", 0.0), self._last.get(sku)
+        # Ledgers are read one after the other: a run of everything may be younger than one of shards.
+        if last is None or last.path == path or last.at <= at:
+            self._last[sku] = _Last(path, offset, record["key"], record.get("status") or record["code"], at)
 
     def last(self, sku: str) -> dict[str, Any] | None:
         """An item's last record: how it was settled, or why it failed."""
@@ -63,9 +67,9 @@ class State:
         """Records of an item's made pictures by their keys; those of settled ones are in the ledger."""
         return self._pictures.get(_digest(sku), {})
 
-    def forget_pictures(self, sku: str) -> None:
-        """An item failed for good: its pictures are no use in memory."""
-        self._pictures.pop(_digest(sku), None)
+    def forget(self, sku: str, key: str) -> None:
+        """A picture's file is gone: it is to be made again."""
+        self._pictures[_digest(sku)].pop(key)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The last record of every item, in the order of the ledgers."""

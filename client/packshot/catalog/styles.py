@@ -44,6 +44,8 @@ DEFAULT_STYLE = "default"
 #: How far the finished picture's shape may be from the canvas'.
 _MAX_STRETCH = 0.02
 _MAX_WEBP_PX = 16_383
+#: What else could not but fail a market's rule: shadows are grey, and lossy files bleed into the white.
+_WHITE = {"background_color": "#ffffff", "shadow": "none", "output_format": "png"}
 #: What may stand in a template's braces; spreadsheets have spaces in their headings.
 _COLUMN = re.compile(r"[^\W\d][\w -]*")
 
@@ -107,8 +109,11 @@ class Style:
         for name, choices in (("shadow", get_args(Shadow)), ("output_format", get_args(Format))):
             if getattr(self, name) not in choices:
                 raise expected(name, shown(getattr(self, name)), f"one of {', '.join(choices)}")
-        if self.preset is not None:
-            _preset(self.preset)
+        if self.preset is not None and _preset(self.preset).white:
+            for name, needed in _WHITE.items():
+                got = getattr(self, name)
+                if got is None or got.lower() != needed:
+                    raise expected(name, shown(got), f"{needed}, as {self.preset} wants pure white")
         sides = self.output_size or self.canvas or (1, 1)
         if self.output_format == "webp" and max(sides) > _MAX_WEBP_PX:
             got = "webp of {}x{}".format(*sides)

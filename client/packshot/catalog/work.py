@@ -29,7 +29,7 @@ from packshot.studio import AsyncStudio
 
 #: Folder of pictures that are made and not yet delivered; named by their keys.
 WORK = "work"
-#: Folder of the contact sheet's small pictures, named by their items' keys.
+#: Folder of the contact sheet's small pictures, named by the keys of cut-outs and pictures.
 THUMBNAILS = "sheet"
 _THUMBNAIL_PX = 240
 
@@ -73,7 +73,7 @@ async def make(studio: AsyncStudio, task: Task, folder: Path, tell: Tell) -> Non
     cutout = await cut_out(studio, item)
     cut_out_s = time.perf_counter() - began
     placed = await asyncio.to_thread(layers, cutout, item.style, canvas)
-    await asyncio.to_thread(_thumbnails, item, cutout, folder, task.keys.item)
+    await asyncio.to_thread(_thumbnails, item, cutout, folder, task.keys.cutout)
 
     async def one(seed: int, key: str) -> None:
         picture = await paint(studio, placed, item.style, seed, cutout.iou)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from packshot.catalog.items import Problem
 from packshot.catalog.job import Engine, How, Job, run
-from packshot.catalog.plan import Shard
+from packshot.catalog.plan import Checked, Shard
 from packshot.catalog.settling import DELIVERED
 from packshot.catalog.state import State
-from packshot.checks import integer
+from packshot.checks import integer, number
 from packshot.cli import connection
 from packshot.cli.catalog_progress import CatalogProgress
 from packshot.cli.extensions import embedded_server
@@ -51,6 +53,8 @@ EngineOption = Annotated[
 ]
 _MAX_IN_FLIGHT = 8
 _MOST_IN_FLIGHT = 1024
+#: What became of lines that have no item: wrong from the first, or since the run began.
+_LEFT_OUT, _VANISHED = "lines left out", "lines with new mistakes"
 #: Exit status of a run that ended, with something not delivered.
 NOT_ALL = 10
 
@@ -78,15 +82,16 @@ def run_command(
     part = Shard.parse(shard)
     if keep_best is not None:
         integer("--keep-best", keep_best, 1)
+    how = _how(part, max_in_flight, engine, False, timeout_s)
     job = _job(manifest, styles, keep_best, skip_invalid)
     check_output(output, output)
     with CatalogProgress() as progress:
-        checked = progress.checking(job.check, part)
+        checked = _checked(progress, job, part)
         make_folder(output, output)
         job.write(output)
-        how = How(part, max_in_flight, engine, retry=False, timeout_s=timeout_s)
-        _go(progress, job, output, server, repository, checked.items, how)
-    _end(progress, output, len(checked.problems))
+        _go(progress, job, output, server, repository, checked.items, how, checked.problems)
+    counts = progress.counts + Counter({_LEFT_OUT: len({problem.line for problem in checked.problems})})
+    _end(output, counts + Counter({_VANISHED: progress.untold}))
 
 
 @catalog.command("retry")
@@ -101,13 +106,14 @@ def retry_command(
 ) -> None:
     """Try again what failed, and nothing else."""
     job, part = Job.read(folder), Shard.parse(shard)
+    how = _how(part, max_in_flight, engine, True, timeout_s)
     failed = sum(record["kind"] == "error" and part.has(record["sku"]) for record in State(folder))
     with CatalogProgress() as progress:
-        progress.checking(job.check, part)
         if failed:
-            how = How(part, max_in_flight, engine, retry=True, timeout_s=timeout_s)
-            _go(progress, job, folder, server, repository, failed, how)
-    _end(progress, folder, 0)
+            checked = _checked(progress, job, part)
+            _go(progress, job, folder, server, repository, failed, how, checked.problems)
+    records = [record for record in State(folder) if part.has(record["sku"])]
+    _end(folder, Counter(record.get("status") or record["code"] for record in records))
 
 
 @catalog.command("status")
@@ -123,7 +129,7 @@ def validate_command(manifest: Manifest, styles: Styles = None) -> None:
     """Find every mistake in a manifest; nothing is started."""
     job = _job(manifest, styles, None, False)
     with CatalogProgress() as progress:
-        checked = progress.checking(job.check, Shard())
+        checked = _checked(progress, job, Shard())
     typer.echo(f"{checked.items} products, no mistakes")
 
 
@@ -136,6 +142,27 @@ def _job(manifest: Path, styles: Path | None, keep_best: int | None, skip_invali
     return Job(str(manifest.absolute()), str(styles.absolute()) if styles else None, keep_best, skip_invalid)
 
 
+def _how(part: Shard, max_in_flight: int, engine: Engine, retry: bool, timeout_s: float) -> How:
+    integer("--max-in-flight", max_in_flight, 1, _MOST_IN_FLIGHT)
+    number("--timeout-s", timeout_s, 0, above=True)
+    return How(part, max_in_flight, engine, retry, timeout_s)
+
+
+def _checked(progress: CatalogProgress, job: Job, part: Shard) -> Checked:
+    """The manifest read through, each of its mistakes told on a line of its own.
+
+    Raises:
+        InvalidArgument: there are some, and they are not to be left out.
+    """
+    progress.say("checking the manifest")
+    checked = job.check(part)
+    for problem in checked.problems:
+        typer.echo(f"packshot: {' '.join(str(problem).split())}", err=True)
+    if not job.skip_invalid:
+        checked.refuse()
+    return checked
+
+
 def _go(
     progress: CatalogProgress,
     job: Job,
@@ -144,11 +171,11 @@ def _go(
     repository: Path,
     items: int,
     how: How,
+    problems: Sequence[Problem],
 ) -> None:
-    integer("--max-in-flight", how.max_in_flight, 1, _MOST_IN_FLIGHT)
     with _servers(progress, servers, repository) as addresses:
         progress.begin(items)
-        run(job, folder, addresses, how, progress.show)
+        run(job, folder, addresses, how, progress.show, problems)
 
 
 @contextmanager
@@ -162,11 +189,8 @@ def _servers(progress: CatalogProgress, servers: list[str] | None, repository: P
         yield [running.grpc_address]
 
 
-def _end(progress: CatalogProgress, folder: Path, left_out: int) -> None:
+def _end(folder: Path, counts: Mapping[str, int]) -> None:
     """Tell the outcome, and end with a status that says whether everything was delivered."""
-    counts = dict(progress.counts)
-    if left_out:
-        counts["mistakes in the manifest"] = left_out
     for what, count in sorted(counts.items()):
         typer.echo(f"{what}\t{count}")
     typer.echo(folder / "index.html")

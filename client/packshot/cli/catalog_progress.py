@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-Answer = TypeVar("Answer")
 
 #: Seconds between lines of a log.
 _EVERY_S = 15.0
@@ -53,10 +50,10 @@ class CatalogProgress:
         if not self._live:
             typer.echo(f"packshot: {what}", err=True)
 
-    def checking(self, check: Callable[..., Answer], *arguments: Any) -> Answer:
-        """Show that a manifest is being checked."""
-        self.say("checking the manifest")
-        return check(*arguments)
+    @property
+    def untold(self) -> int:
+        """Items that nothing was told of: their lines or photos are not what they were."""
+        return max(0, self._items - self.counts.total())
 
     def begin(self, items: int) -> None:
         """The work begins.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from packshot.catalog import attempts
 from packshot.catalog.items import Item, Reader
 from packshot.catalog.styles import Style
+from packshot.cli import main
 from tests.client.pictures import texture
 
 STYLES = {
@@ -61,3 +65,83 @@ def line(**columns: Any) -> dict[str, Any]:
     """A good line with other columns; None leaves one out."""
     good = {"sku": "A1", "photo": "photo.png", "style": "plain"}
     return {name: value for name, value in {**good, **columns}.items() if value is not None}
+
+
+SCENES = """
+styles:
+  beach: {prompt: "a {colour} cup on a beach", canvas: [96, 64], parameters: {num_inference_steps: 2}}
+  plain: {background_color: "#ffffff", canvas: [64, 64]}
+"""
+
+
+def paint_noise(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A scene of random pixels, those of the seed and the prompt."""
+    seed = [arrays["seed"].item(), *arrays["prompt"].item()]
+    scene = np.random.default_rng(seed).integers(1, 255, arrays["image"].shape, np.uint8)
+    return {"generated_image": scene, "num_truncated_tokens": np.zeros(2, np.int32)}
+
+
+@dataclass
+class Run:
+    """How the command ended, and what it left."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    def json(self, name: str) -> Any:
+        """A file of JSON in the output folder."""
+        return json.loads((self.folder / name).read_text())
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """A file of lines of JSON in the output folder."""
+        return [json.loads(text) for text in (self.folder / name).read_text().splitlines()]
+
+    def files(self, below: str) -> dict[str, bytes]:
+        """Pictures by their path below the output folder."""
+        root = self.folder / below
+        return {
+            path.relative_to(root).as_posix(): path.read_bytes()
+            for path in sorted(root.rglob("*"))
+            if path.suffix in (".png", ".jpg", ".webp")
+        }
+
+
+@pytest.fixture
+def catalog(shop, triton, monkeypatch, capsys):
+    """Run ``packshot catalog`` in the shop; its output folder is ``out``."""
+    monkeypatch.chdir(shop)
+    monkeypatch.delenv("PACKSHOT_SERVER", raising=False)
+    # Between the tries of an item; the servers here recover at once.
+    monkeypatch.setattr(attempts, "_FIRST_PAUSE_S", 0.01)
+    triton.models["generate"] = paint_noise
+    (shop / "styles.yaml").write_text(SCENES)
+
+    def catalog(*arguments: str, servers: tuple[str, ...] = (triton.address,)) -> Run:
+        named = [text for server in servers for text in ("--server", server)]
+        monkeypatch.setattr(sys, "argv", ["packshot", "catalog", *arguments, *named])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Run(int(ended.value.code or 0), printed.out, printed.err, shop / "out")
+
+    return catalog
+
+
+@pytest.fixture
+def run(catalog, shop):
+    """Write lines as a manifest, and run it."""
+
+    def run(*lines: dict[str, Any] | str, options: tuple[str, ...] = (), **more: Any) -> Run:
+        if lines:
+            texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+            (shop / "manifest.jsonl").write_text("\n".join(texts) + "\n")
+        return catalog("run", "manifest.jsonl", "--output", "out", *options, **more)
+
+    return run
+
+
+def cup(sku: str = "A1", **columns: Any) -> dict[str, Any]:
+    """A line for a scene round a product that is cut out already."""
+    return line(**{"sku": sku, "photo": "cup.png", "style": "beach", "colour": "red", "seed": 7, **columns})

@@ -122,6 +122,9 @@ MISTAKES = {
     "webp too large": (line(output_format="webp", output_size=[16384, 16384]), "got webp of 16384x16384, expected sides"),
     "shadow unknown": (line(shadow="hard"), "shadow: got 'hard', expected one of none, soft"),
     "preset unknown": (line(preset=["amazon-main"]), "preset: got ['amazon-main'], expected one of amazon-main"),
+    "a scene for a market of white": (
+        line(preset="amazon-main", prompt="sea", background_color=None), "background_color: got "
+    ),
     "no images": (line(num_images=0), "num_images: got 0, expected an integer from 1 to 1000"),
     "images in words": (line(num_images="three"), "num_images: got 'three', expected an integer"),
     "true images": (line(num_images=True), "num_images: got True, expected an integer"),

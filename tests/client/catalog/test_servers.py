@@ -1,0 +1,131 @@
+"""Servers that are busy, slow, broken or gone."""
+
+from __future__ import annotations
+
+import resource
+import threading
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.client.catalog.conftest import cup, line, paint_noise
+from tests.client.fake_triton import FakeTriton, Status, failing, slow
+
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size"
+
+
+def test_a_busy_server_is_asked_until_it_has_time(run, triton):
+    triton.models["generate"] = failing(5, *UNAVAILABLE, paint_noise)
+    assert run(cup()).status == 0
+    assert len(triton.arrays("generate")) == 6
+
+
+def test_what_a_server_gives_up_on_is_done_by_the_next_run(run, triton):
+    triton.models["generate"] = failing(10**6, *UNAVAILABLE, paint_noise)
+    done = run(cup("A"), line(sku="B", photo="cup.png"))
+    assert (done.status, done.out) == (10, "UNAVAILABLE\t1\ndelivered\t1\nout/index.html\n")
+    triton.models["generate"] = paint_noise
+    done = run()
+    assert (done.status, done.out) == (0, "delivered\t2\nout/index.html\n")
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL])
+def test_other_errors_are_not_tried_again(run, triton, code):
+    triton.models["generate"] = failing(10**6, code, "no", paint_noise)
+    done = run(cup())
+    assert done.status == 10
+    assert [error["code"] for error in done.lines("errors.jsonl")] == [code.name]
+    assert len(triton.arrays("generate")) == 1
+
+
+def test_an_answer_that_never_comes_is_a_deadline_and_tried_again(run, triton):
+    first = threading.Event()
+
+    def hang_once(arrays):
+        if not first.is_set():
+            first.set()
+            return slow(2, paint_noise)(arrays)
+        return paint_noise(arrays)
+
+    triton.models["generate"] = hang_once
+    assert run(cup(), options=("--timeout-s", "0.7")).status == 0
+    assert len(triton.arrays("generate")) == 2
+
+
+def test_a_fault_of_ours_is_one_products_error(run, triton):
+    triton.models["segment"] = lambda arrays: {
+        "low_res_masks": np.ones((3, 16, 16), np.float32), "iou_predictions": np.full(3, np.nan, np.float32)
+    }  # fmt: skip
+    done = run(line(sku="A", points=[[5, 5]]), line(sku="B", photo="cup.png"))
+    assert done.status == 10
+    assert {record["sku"] for record in done.lines("results.jsonl")} == {"B"}
+    assert [error["code"] for error in done.lines("errors.jsonl")] == ["INTERNAL"]
+
+
+def test_a_server_that_is_gone_stops_the_run_instead_of_failing_every_product(run, triton):
+    def die(arrays):
+        threading.Thread(target=triton.stop).start()
+        raise Status(grpc.StatusCode.UNAVAILABLE, "going down")
+
+    triton.models["generate"] = die
+    done = run(*(cup(f"sku{number}") for number in range(12)), options=("--max-in-flight", "2"))
+    assert done.status == 3
+    assert "items in a row. Run the same command again when a server is there" in done.err
+    assert len(done.lines("errors.jsonl")) <= 4
+    with FakeTriton() as back:
+        back.models["generate"] = paint_noise
+        again = run(servers=(back.address,))
+    assert (again.status, again.out) == (0, "delivered\t12\nout/index.html\n")
+
+
+def test_without_a_server_from_the_first_nothing_is_recorded(run, triton):
+    triton.stop()
+    done = run(cup())
+    assert done.status == 3
+    assert f"{triton.address}: no server answers there" in done.err
+    assert done.lines("errors.jsonl") == []
+
+
+def test_two_servers_take_turns(run, triton):
+    with FakeTriton() as other:
+        other.models["generate"] = paint_noise
+        done = run(*(cup(f"sku{n}") for n in range(8)), servers=(triton.address, other.address))
+        assert done.status == 0
+        counts = [len(server.arrays("generate")) for server in (triton, other)]
+    assert counts == [4, 4]
+
+
+def test_what_one_server_refuses_the_next_one_does(run, triton):
+    triton.models["generate"] = failing(10**6, *UNAVAILABLE, paint_noise)
+    with FakeTriton() as other:
+        other.models["generate"] = paint_noise
+        done = run(cup("A"), cup("B"), servers=(triton.address, other.address))
+    assert (done.status, done.out) == (0, "delivered\t2\nout/index.html\n")
+
+
+def test_servers_with_different_artifacts_do_not_work_together(run, triton):
+    with FakeTriton(artifacts="other") as other:
+        done = run(cup(), servers=(triton.address, other.address))
+    assert done.status == 1
+    assert "got different model repositories, expected the same on all" in done.err
+    assert triton.arrays("generate") == other.arrays("generate") == []
+
+
+def test_no_more_products_are_in_work_than_the_operator_allows(run, triton):
+    triton.models["generate"] = slow(0.05, paint_noise)
+    assert run(*(cup(f"sku{n}") for n in range(9)), options=("--max-in-flight", "3")).status == 0
+    assert triton.most_at_once == 3
+
+
+def test_a_full_disk_ends_the_run_and_says_so(run):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+    try:
+        done = run(*(cup(f"sku{n}") for n in range(3)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.status == 1
+    assert "File too large" in done.err
+    assert not list(done.folder.rglob(".packshot-*"))
+    assert run().status == 0
