@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from packshot.catalog.work import Task, Tell, make
-from packshot.errors import DeadlineExceeded, InternalError, PackshotError, Unavailable
+from packshot.errors import DeadlineExceeded, InternalError, PackshotError, RepositoryError, Unavailable
 from packshot.options import Options
 from packshot.studio import AsyncStudio
 
@@ -22,7 +22,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 20.0
 
 
 class Gone(Exception):
-    """No server has answered for so long that going on would only fail every item."""
+    """The servers have failed for so long that going on would only fail every item."""
 
 
 class Attempts:
@@ -31,14 +31,14 @@ class Attempts:
     Args:
         servers: ``host:port`` of each.
         timeout_s: seconds for a request.
-        patience: how many items in a row may stay without an answer.
+        patience: how many items in a row the servers may fail.
     """
 
     def __init__(self, servers: Sequence[str], timeout_s: float, patience: int) -> None:
         options = Options(timeout_s=timeout_s, max_retries=2)
         self._studios = [AsyncStudio(server, options) for server in servers]
         self._servers, self._patience = servers, patience
-        self._next = self._unanswered = 0
+        self._next = self._failed = 0
 
     async def __aenter__(self) -> Attempts:
         return self
@@ -71,7 +71,7 @@ class Attempts:
             tell: called with a record for each picture, see :func:`packshot.catalog.work.make`.
 
         Raises:
-            Gone: there was no answer, and none for many items before.
+            Gone: the servers failed, and so they did for many items before.
             InvalidArgument, Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`.
             OSError: the disk.
         """
@@ -81,8 +81,14 @@ class Attempts:
                 await make(self._studios[self._next % len(self._studios)], task(), folder, tell)
             except (Unavailable, DeadlineExceeded) as error:
                 if attempt == _ATTEMPTS - 1:
-                    self._count_unanswered(error)
+                    self._count(error)
                     raise
+            except RepositoryError as error:
+                # It serves something else by now; so it would be for every item.
+                raise Gone(str(error)) from error
+            except InternalError as error:
+                self._count(error)
+                raise
             except (PackshotError, OSError):
                 raise
             except Exception as error:
@@ -90,15 +96,15 @@ class Attempts:
                 _LOG.exception("item %s", task().item.sku)
                 raise InternalError(f"{type(error).__name__}: {error}") from error
             else:
-                self._unanswered = 0
+                self._failed = 0
                 return
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
 
-    def _count_unanswered(self, error: PackshotError) -> None:
-        self._unanswered += 1
-        if self._unanswered > self._patience:
+    def _count(self, error: PackshotError) -> None:
+        self._failed += 1
+        if self._failed > self._patience:
             raise Gone(
-                f"{error}; so it was for {self._unanswered} items in a row. "
-                "Run the same command again when a server is there"
+                f"{error}; so it was for {self._failed} items in a row. "
+                "Run the same command again when the server is well"
             )

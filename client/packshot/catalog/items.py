@@ -140,6 +140,8 @@ class Reader:
         take("style", lambda: self._style(values))
         take("names", lambda: check_names(values, self._used(values)))
         take("seeds", lambda: _seeds(values))
+        if "style" in found and "seeds" in found:
+            take("num_images", lambda: _check_count(found["style"], found["seeds"]))
         if "photo" in found:
             size = found["photo"][1]
             take("prompt", lambda: _prompt(values, size))
@@ -238,6 +240,12 @@ def _seeds(values: Mapping[str, Any]) -> tuple[int, ...]:
         # Short enough to be read out, and room for the seeds after it.
         seed = int.from_bytes(digest) >> 1
     return tuple(image_seeds(check_seed(seed), count))
+
+
+def _check_count(style: Style, seeds: tuple[int, ...]) -> None:
+    """On a plain background all pictures of a product would be the same."""
+    if style.background is not None and len(seeds) > 1:
+        raise expected("num_images", len(seeds), "1: a plain background is the same for every seed")
 
 
 def _prompt(values: Mapping[str, Any], size: tuple[int, int]) -> tuple[Any, Any, Any]:

@@ -126,6 +126,7 @@ MISTAKES = {
         line(preset="amazon-main", prompt="sea", background_color=None), "background_color: got "
     ),
     "no images": (line(num_images=0), "num_images: got 0, expected an integer from 1 to 1000"),
+    "several of a plain background": (line(num_images=2), "num_images: got 2, expected 1: a plain background"),
     "images in words": (line(num_images="three"), "num_images: got 'three', expected an integer"),
     "true images": (line(num_images=True), "num_images: got True, expected an integer"),
     "negative seed": (line(seed=-1), "seed: got -1, expected an integer from 0"),
@@ -182,10 +183,10 @@ def test_a_template_may_use_any_column_whatever_its_name(read):
 def test_csv_writes_numbers_as_text_and_tables_with_gaps_as_fractions(shop):
     manifest = shop / "m.csv"
     manifest.write_text(
-        "sku,photo,style,num_images,seed,fill,boxes\n"
-        'a,photo.png,plain,3,5.0,0.8,"[[1,2,30,40]]"\n'
-        "b,photo.png,plain,3.5,,,\n"
-        "c,photo.png,plain,NaN,01,1e999,[[1\n"
+        "sku,photo,style,num_images,seed,fill,boxes,colour\n"
+        'a,photo.png,beach,3,5.0,0.8,"[[1,2,30,40]]",red\n'
+        "b,photo.png,plain,3.5,,,,\n"
+        "c,photo.png,plain,NaN,01,1e999,[[1,\n"
     )
     (item,), problems = sorted_out(Reader(manifest, STYLES))
     assert (item.seeds, item.style.layout.fill, item.boxes) == ((5, 6, 7), 0.8, ((1.0, 2.0, 30.0, 40.0),))
@@ -198,7 +199,10 @@ def test_csv_writes_numbers_as_text_and_tables_with_gaps_as_fractions(shop):
 
 
 def test_parquet_is_read_alike(shop):
-    rows = [line(num_images=2.0, points=[[1.0, 2.0]]), line(sku="B", num_images=None, points=[[500.0, 2.0]])]
+    rows = [
+        line(style="beach", colour="red", num_images=2.0, points=[[1.0, 2.0]]),
+        line(sku="B", num_images=None, points=[[500.0, 2.0]]),
+    ]
     parquet.write_table(Table.from_pylist(rows), shop / "m.parquet")
     (item,), problems = sorted_out(Reader(shop / "m.parquet", STYLES))
     assert len(item.seeds) == 2

@@ -71,7 +71,7 @@ def test_a_server_that_is_gone_stops_the_run_instead_of_failing_every_product(ru
     triton.models["generate"] = die
     done = run(*(cup(f"sku{number}") for number in range(12)), options=("--max-in-flight", "2"))
     assert done.status == 3
-    assert "items in a row. Run the same command again when a server is there" in done.err
+    assert "items in a row. Run the same command again when the server is well" in done.err
     assert len(done.lines("errors.jsonl")) <= 4
     with FakeTriton() as back:
         back.models["generate"] = paint_noise
