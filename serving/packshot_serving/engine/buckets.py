@@ -37,8 +37,13 @@ class Sizes:
     @classmethod
     def holding(cls, numbers: StepNumbers, slot: DeviceSlot) -> Sizes:
         """The least that some slots' step fits into; one ControlNet row at least, as cuDNN wants."""
-        counts = numbers.num_slots, numbers.num_rows, max(1, numbers.num_control_rows)
-        return cls(*map(_rung, counts), slot.state_size, *slot.lane)
+        return cls(
+            _rung(numbers.num_slots),
+            _rung(numbers.num_rows),
+            _rung(max(1, numbers.num_control_rows)),
+            slot.state_size,
+            *slot.lane,
+        )
 
 
 def _rung(count: int) -> int:

@@ -25,6 +25,8 @@ _PROVIDERS: dict[DeviceName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUD
 #: An execution provider of ONNX Runtime and its options.
 Provider = tuple[str, dict[str, str]]
 CPU_PROVIDERS: tuple[Provider, ...] = (("CPUExecutionProvider", {}),)
+#: For sessions that are fed from the host. What CUDA cannot compute falls to the CPU, shapes above all.
+CUDA_PROVIDERS: tuple[Provider, ...] = (("CUDAExecutionProvider", {"device_id": "0"}), *CPU_PROVIDERS)
 
 
 class Memory:
@@ -139,7 +141,7 @@ class CudaDevice:
             raise ServerStartError(f"device cuda: {error}") from error
 
     def providers(self, graphs: bool) -> Sequence[Provider]:
-        """See :meth:`Device.providers`. What CUDA cannot compute falls to the CPU, shapes above all."""
+        """See :meth:`Device.providers`."""
         options = {
             "device_id": "0",
             "user_compute_stream": str(self._stream.value or 0),
@@ -188,15 +190,6 @@ class CudaDevice:
         if status:
             reason = self._cuda.cudaGetErrorString(status).decode()
             raise InternalError(f"{function}: got CUDA error {status} ({reason}), expected success")
-
-
-def open_device(name: DeviceName) -> Device:
-    """The device of that name.
-
-    Raises:
-        ServerStartError: this machine has none.
-    """
-    return CudaDevice() if name == "cuda" else HostDevice()
 
 
 def require_provider(device: DeviceName) -> None:

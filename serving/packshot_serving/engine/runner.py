@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -127,11 +127,11 @@ class ResidentRunner(Protocol):
         """
         ...
 
-    def step_resident(self, slots: Sequence[Residence], numbers: StepNumbers) -> tuple[np.ndarray, int]:
+    def step_resident(self, slots: Sequence[Any], numbers: StepNumbers) -> tuple[np.ndarray, int]:
         """One denoising step; the slots' states move on where they are.
 
         Args:
-            slots: of one canvas size, as many as ``numbers`` are for.
+            slots: that :meth:`admit` gave, of one canvas size, as many as ``numbers`` are for.
             numbers: of this step.
 
         Returns:

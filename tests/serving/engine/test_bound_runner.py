@@ -279,7 +279,7 @@ def test_beyond_the_buckets_that_are_kept_steps_go_on_unrecorded(graphs, real, a
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
 )
 def test_without_cuda_in_onnxruntime_the_reason_is_one_sentence():
-    with pytest.raises(ServerStartError, match="device cuda: got an onnxruntime with .* onnxruntime-gpu"):
+    with pytest.raises(ServerStartError, match=r"device cuda: got an onnxruntime with .* onnxruntime-gpu"):
         CudaDevice()
 
 
