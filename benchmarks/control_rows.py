@@ -1,6 +1,6 @@
 """What a step costs with ControlNet work on none, half and all of its rows, on ONNX Runtime's CPU.
 
-``python benchmarks/control_rows.py [--repository DIR] [--output FILE]``. ``before`` is what the graph
+``python -m benchmarks.control_rows [--repository DIR] [--output FILE]``. ``before`` is what the graph
 would do without its index of rows: the ControlNets work on every row, and the weights of 0 are
 multiplied in. Both run in turn, in one process, on the same inputs; their answers are compared.
 """
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
+from benchmarks.machine import describe
 from packshot.family import Family, Manifest
 from packshot.parameters import Parameters
 from packshot_serving.engine import DenoiseRequest, OnnxStepRunner, StepBatch
@@ -113,14 +111,7 @@ def main() -> None:
             f"{found.after_ms} ms, ratio {found.ratio}, difference {found.difference:.1e}\n"
         )
     if options.output:
-        machine = {
-            "family": family.name,
-            "python": platform.python_version(),
-            "onnxruntime": onnxruntime.__version__,
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "load_average": os.getloadavg()[0],
-        }
+        machine = {"family": family.name, **describe("onnxruntime")}
         result = {**machine, "comparisons": [asdict(one) for one in comparisons]}
         options.output.write_text(json.dumps(result, indent=1) + "\n")
     worst = max(one.difference for one in comparisons)

@@ -1,6 +1,6 @@
 """What a step costs besides the runner: the engine's own time at 8 slots of the default family.
 
-``python benchmarks/engine_overhead.py [--output FILE]``. The runner answers at once, so all that is
+``python -m benchmarks.engine_overhead [--output FILE]``. The runner answers at once, so all that is
 measured is everything between two steps: planning, building the batch, checking the result, moving
 the slots on, reporting and answering.
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import threading
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.machine import describe
 from packshot.family import Canvas, Family
 from packshot.parameters import Parameters
 from packshot_serving.engine import DenoiseRequest, Engine, Policy, StepBatch
@@ -127,14 +126,7 @@ def main() -> None:
             f"p90 {overhead.p90_ms:.3f} ms over {overhead.steps} steps\n"
         )
     if options.output:
-        machine = {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "load_average": os.getloadavg()[0],
-        }
-        result = {"target_ms": TARGET_MS, **machine, "overheads": [asdict(o) for o in overheads]}
+        result = {"target_ms": TARGET_MS, **describe("numpy"), "overheads": [asdict(o) for o in overheads]}
         options.output.write_text(json.dumps(result, indent=1) + "\n")
     if overheads[0].median_ms > TARGET_MS:
         sys.exit(f"median {overheads[0].median_ms} ms, expected at most {TARGET_MS} ms")

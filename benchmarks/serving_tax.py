@@ -1,6 +1,6 @@
 """What serving costs: gRPC → ensemble → picture, against the same graphs in a plain in-process loop.
 
-``python benchmarks/serving_tax.py [REPOSITORY] [--pairs N] [--output FILE]``. One caller, one picture at
+``python -m benchmarks.serving_tax [REPOSITORY] [--pairs N] [--output FILE]``. One caller, one picture at
 a time, both ways in turn in one run; in-process there is no gRPC, no ensemble, no engine and no queue,
 only the tokenizer, ONNX Runtime sessions with the server's settings and a loop over the steps.
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from tokenizers import Tokenizer
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
+from benchmarks.machine import describe
 from packshot.contract import ARTIFACTS, TOKENIZER_FILE
 from packshot.family import Family, Manifest
 from packshot.generation import generate_arrays, prompts
@@ -136,8 +135,7 @@ def main() -> None:
         result = {
             "target": TARGET, "tax": tax, "quartiles": [low, high], "side": SIDE,
             "num_inference_steps": PARAMETERS.num_inference_steps, "greatest_difference": worst,
-            "python": platform.python_version(), "onnxruntime": onnxruntime.__version__,
-            "cores": os.cpu_count(), "load_average": os.getloadavg()[0],
+            **describe("onnxruntime"),
             "served_s": [round(each, 4) for each in through_server],
             "in_process_s": [round(each, 4) for each in alone],
         }  # fmt: skip

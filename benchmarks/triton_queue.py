@@ -1,6 +1,6 @@
 """Why the denoiser has a queue of its own: what Triton's does between two requests of a model.
 
-``python benchmarks/triton_queue.py [--output FILE]``. A Python model that takes 10 ms gets 24
+``python -m benchmarks.triton_queue [--output FILE]``. A Python model that takes 10 ms gets 24
 requests at once, under several ``dynamic_batching`` settings. Where a queue may refuse, expire or
 reorder requests, tritonserver 2.51 does not hand the next one over when the model becomes free, but when
 it next looks, twice a second.
@@ -25,6 +25,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.machine import describe
 from packshot_serving.installation import find_installation
 
 REQUESTS, ROUNDS = 24, 3
@@ -122,8 +123,7 @@ def main() -> None:
     for name, samples in seconds.items():
         sys.stdout.write(f"{name}: {REQUESTS} requests in {np.median(samples):.3f} s\n")
     if options.output:
-        machine = {"cores": os.cpu_count(), "load_average": os.getloadavg()[0], "tritonserver": "2.51"}
-        result = {"requests": REQUESTS, **machine, "seconds": seconds}
+        result = {"requests": REQUESTS, "tritonserver": "2.51", **describe(), "seconds": seconds}
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -27,6 +27,8 @@ class FamilySpec:
         cross_attention_dim: width of the prompt embeddings.
         pad_token: what the tokenizer pads with.
         sam_image_size: side of SAM's input in pixels.
+        sam_global_layers: of its encoder, those whose attention has no window.
+        mlp_ratio: width inside the perceptrons of CLIP and SAM, in widths of the model.
     """
 
     block_out_channels: tuple[int, ...]
@@ -40,13 +42,20 @@ class FamilySpec:
     layers_per_block: int = 1
     norm_num_groups: int = 4
     vae_channels: tuple[int, ...] = (8, 8, 16, 16)
+    vae_layers_per_block: int = 1
+    text_heads: int = 4
     conditioning_channels: tuple[int, ...] = (4, 8, 8, 16)
     controlnet_in_channels: int = 4
     num_controlnets: int = 1
     sam_image_size: int = 128
     sam_hidden_size: int = 32
     sam_layers: int = 2
+    sam_heads: int = 4
+    sam_window_size: int = 7
+    sam_global_layers: tuple[int, ...] = (1,)
     sam_output_channels: int = 32
+    sam_decoder_heads: int = 4
+    mlp_ratio: int = 2
     seed: int = 0
 
 
@@ -59,6 +68,34 @@ _TINY_SD2 = FamilySpec(
     pad_token="!",
     text_layers=2,
     text_act="gelu",
+)
+
+#: The sizes of SD2-inpainting, its ControlNet, CLIP-H without its last layer, and SAM ViT-B, but for a small
+#: vocabulary and narrower perceptrons in SAM's mask decoder: 7 GB in fp32.
+FULL_SIZE = FamilySpec(
+    block_out_channels=(320, 640, 1280, 1280),
+    attention_head_dim=(5, 10, 20, 20),
+    use_linear_projection=True,
+    cross_attention_dim=1024,
+    prediction_type="epsilon",
+    pad_token="!",
+    text_layers=23,
+    text_act="gelu",
+    text_heads=16,
+    layers_per_block=2,
+    norm_num_groups=32,
+    vae_channels=(128, 256, 512, 512),
+    vae_layers_per_block=2,
+    conditioning_channels=(16, 32, 96, 256),
+    sam_image_size=1024,
+    sam_hidden_size=768,
+    sam_layers=12,
+    sam_heads=12,
+    sam_window_size=14,
+    sam_global_layers=(2, 5, 8, 11),
+    sam_output_channels=256,
+    sam_decoder_heads=8,
+    mlp_ratio=4,
 )
 
 SPECS: dict[str, FamilySpec] = {
@@ -75,6 +112,7 @@ SPECS: dict[str, FamilySpec] = {
         sam_image_size=256,
         sam_hidden_size=64,
         sam_layers=4,
+        sam_global_layers=(3,),
         sam_output_channels=64,
     ),
     "tiny-sd2": _TINY_SD2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,10 @@ def serve(
     bind: Annotated[
         str, typer.Option(help="IPv4 address to listen on; 0.0.0.0 for every network.")
     ] = "127.0.0.1",
+    device: Annotated[
+        Literal["cpu", "cuda"] | None,
+        typer.Option(help="Where the models compute; left out, where their configs say."),
+    ] = None,
 ) -> None:
     """Serve a model repository with tritonserver until Ctrl-C or SIGTERM."""
     from packshot.errors import InternalError
@@ -32,7 +36,12 @@ def serve(
 
     signal.signal(signal.SIGTERM, stop)
     server = TritonServer(
-        repository, grpc_port=grpc_port, http_port=http_port, metrics_port=metrics_port, bind=bind
+        repository,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        metrics_port=metrics_port,
+        bind=bind,
+        device=device,
     )
     typer.echo(f"packshot: starting tritonserver on {server.repository}", err=True)
     with server:

@@ -21,8 +21,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from packshot.contract import MODELS
 from packshot.errors import ServerStartError, expected
 from packshot.family import Manifest
+from packshot_serving.engine.device import DeviceName, require_provider
 from packshot_serving.installation import find_installation
 from packshot_serving.own_server import GRPC_ADDRESS, SUPERVISED
+from packshot_serving.repository import lay_out
 from packshot_serving.supervisor import WATCHED
 
 START_TIMEOUT_S = 300.0
@@ -41,6 +43,7 @@ class TritonServer:
         http_port: port of the HTTP service.
         metrics_port: port of Prometheus metrics.
         bind: IPv4 address or host name to listen on.
+        device: where the models compute; None is what their configs say.
         start_timeout_s: seconds until it must be ready.
 
     Raises:
@@ -61,6 +64,7 @@ class TritonServer:
         http_port: int | None = None,
         metrics_port: int | None = None,
         bind: str = "127.0.0.1",
+        device: DeviceName | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         if ":" in bind:
@@ -68,6 +72,7 @@ class TritonServer:
             raise expected("bind", repr(bind), "an IPv4 address or a host name")
         self.repository = Path(repository).resolve()
         self.bind = bind
+        self._device: DeviceName | None = device
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -103,6 +108,8 @@ class TritonServer:
         """Start and wait until every model is ready."""
         if self._process is not None:
             raise ServerStartError("this server was started already")
+        if self._device is not None:
+            require_provider(self._device)
         Manifest.read(self.repository).verify(self.repository)
         self._ports = _choose_ports(self._asked, self.bind)
         self._runtime = Path(tempfile.mkdtemp(prefix="packshot-"))
@@ -178,9 +185,12 @@ class TritonServer:
         return f"{reason}; log: {self.log}"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        # Triton splits its models' command lines at spaces; a link keeps the repository's out of them.
         repository = self._directory / "repository"
-        repository.symlink_to(self.repository)
+        if self._device is None:
+            # Triton splits its models' command lines at spaces; a link keeps the repository's out of them.
+            repository.symlink_to(self.repository)
+        else:
+            lay_out(self.repository, repository, self._device)
         installation = find_installation(self._directory)
         shm_prefix = f"packshot_{uuid.uuid4().hex[:12]}_"
         command = [

@@ -11,8 +11,10 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from packshot.contract import ENSEMBLES, MODELS, Model, Step, Tensor
+from packshot.errors import RepositoryError
 from packshot.family import Family
 from packshot_serving.denoiser_settings import DEFAULTS
+from packshot_serving.engine.device import DeviceName
 
 _TYPES = {
     "UINT8": pb.TYPE_UINT8,
@@ -20,6 +22,11 @@ _TYPES = {
     "INT64": pb.TYPE_INT64,
     "FP32": pb.TYPE_FP32,
     "BYTES": pb.TYPE_STRING,
+}
+
+_KINDS: dict[DeviceName, int] = {
+    "cpu": pb.ModelInstanceGroup.KIND_CPU,
+    "cuda": pb.ModelInstanceGroup.KIND_GPU,
 }
 
 _HEADER = "# Generated from packshot.contract by packshot_serving.repository; do not edit.\n"
@@ -31,7 +38,7 @@ __all__ = ["TritonPythonModel"]
 '''
 
 
-def write_configs(family: Family, repository: Path, artifacts: str = "") -> None:
+def write_configs(family: Family, repository: Path, artifacts: str = "", device: DeviceName = "cpu") -> None:
     """Write the configs and adapters of every served model.
 
     Args:
@@ -39,18 +46,19 @@ def write_configs(family: Family, repository: Path, artifacts: str = "") -> None
         repository: an existing directory; artifacts are put there by the exporter.
         artifacts: the manifest's digest of them, which ``generate``'s config tells to clients; empty
             where there are none yet.
+        device: where the models that hold weights compute.
     """
-    for path, text in config_files(family, artifacts).items():
+    for path, text in config_files(family, artifacts, device).items():
         target = repository / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
 
-def config_files(family: Family, artifacts: str = "") -> dict[str, str]:
+def config_files(family: Family, artifacts: str = "", device: DeviceName = "cpu") -> dict[str, str]:
     """The same as :func:`write_configs`, as path in the repository → text."""
     files = {}
     for model in MODELS.values():
-        config = model_config(model, family)
+        config = model_config(model, family, device)
         if model.name == "generate" and artifacts:
             config.parameters["artifacts"].string_value = artifacts
         files[f"{model.name}/config.pbtxt"] = _HEADER + text_format.MessageToString(config)
@@ -62,7 +70,40 @@ def config_files(family: Family, artifacts: str = "") -> dict[str, str]:
     return files
 
 
-def model_config(model: Model, family: Family) -> pb.ModelConfig:
+def lay_out(repository: Path, target: Path, device: DeviceName) -> None:
+    """A repository beside another: its artifacts by links, its configs with instances on a device.
+
+    What an operator has changed in the configs stays, such as the counts of instances.
+
+    Args:
+        repository: a complete repository, which is not written to.
+        target: a directory to make.
+        device: where the models that hold weights are to compute.
+
+    Raises:
+        RepositoryError: a config is missing or is none.
+    """
+    for model in MODELS.values():
+        (target / model.name).mkdir(parents=True)
+        for path in (repository / model.name).glob("*"):
+            if path.name != "config.pbtxt":
+                (target / model.name / path.name).symlink_to(path)
+        path = repository / model.name / "config.pbtxt"
+        try:
+            config = text_format.Parse(path.read_text(), pb.ModelConfig())
+        except (OSError, text_format.ParseError) as error:
+            raise RepositoryError(f"{path}: {error}; expected a model's config") from error
+        for group in config.instance_group:
+            group.kind = instance_kind(model, device)
+        (target / model.name / "config.pbtxt").write_text(text_format.MessageToString(config))
+
+
+def instance_kind(model: Model, device: DeviceName) -> int:
+    """Where a model's instances are: those without weights stay on the CPU."""
+    return _KINDS[device if model.kind == "onnxruntime" or model.name == "denoiser" else "cpu"]
+
+
+def model_config(model: Model, family: Family, device: DeviceName = "cpu") -> pb.ModelConfig:
     """The Triton config of one model."""
     config = pb.ModelConfig(name=model.name, max_batch_size=model.max_batch_size)
     for tensor in model.inputs:
@@ -86,7 +127,7 @@ def model_config(model: Model, family: Family) -> pb.ModelConfig:
     config.backend = model.kind
     if model.decoupled:
         config.model_transaction_policy.decoupled = True
-    config.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_CPU)
+    config.instance_group.add(count=1, kind=instance_kind(model, device))
     if model.kind == "onnxruntime":
         config.default_model_filename = "model.onnx"
         config.dynamic_batching.SetInParent()

@@ -8,6 +8,7 @@ import socket
 import sysconfig
 import tempfile
 
+import onnxruntime
 import pytest
 
 from packshot.errors import InvalidArgument, RepositoryError, ServerStartError
@@ -88,6 +89,16 @@ def test_a_temporary_directory_with_a_space(repository, monkeypatch, tmp_path_fa
     with pytest.raises(ServerStartError, match="set TMPDIR without spaces"):
         TritonServer(repository).start()
     assert not list(spaced.iterdir())
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
+)
+def test_a_gpu_that_onnxruntime_was_not_built_for(repository):
+    with pytest.raises(
+        ServerStartError, match=r"device cuda: got .*, expected one with CUDAExecutionProvider"
+    ):
+        TritonServer(repository, device="cuda").start()
 
 
 def test_a_file_that_is_no_repository(repository):

@@ -9,8 +9,9 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from packshot.contract import ENSEMBLES, MODELS
+from packshot.errors import RepositoryError
 from packshot.family import Canvas, Family
-from packshot_serving.repository import config_files, model_config, write_configs
+from packshot_serving.repository import config_files, lay_out, model_config, write_configs
 
 DIMS = {"C": 4, "T": 77, "D": 1024, "K": 1, "G": 320, "S": 1024, "s": 64, "E": 256, "4s": 256}
 FAMILY = Family("sd2", "fp32", DIMS, Canvas(), {"prediction_type": "epsilon"})
@@ -50,6 +51,44 @@ def test_canvas_sizes_stay_free():
 def test_the_family_survives_the_journey_through_a_config():
     config = model_config(MODELS["denoiser"], FAMILY)
     assert Family.from_json(config.parameters["family"].string_value) == FAMILY
+
+
+def test_on_a_gpu_are_the_models_that_hold_weights():
+    kinds = {
+        name: {group.kind for group in model_config(model, FAMILY, "cuda").instance_group}
+        for name, model in MODELS.items()
+    }
+    gpu = {model_config_pb2.ModelInstanceGroup.KIND_GPU}
+    assert [name for name in kinds if kinds[name] == gpu] == [
+        "sam_encoder", "sam_decoder", "text_encoder", "vae_encoder", "denoiser", "vae_decoder",
+    ]  # fmt: skip
+
+
+def test_a_repository_laid_out_for_a_gpu_keeps_what_its_operator_changed(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    write_configs(FAMILY, source)
+    (source / "vae_decoder/1").mkdir()
+    (source / "vae_decoder/1/model.onnx").write_bytes(b"weights")
+    config = source / "vae_decoder/config.pbtxt"
+    before = config.read_text().replace("count: 1", "count: 3")
+    config.write_text(before)
+    lay_out(source, target, "cuda")
+    for name, model in MODELS.items():
+        ours = text_format.Parse((target / name / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+        wanted = model_config(model, FAMILY, "cuda")
+        if name == "vae_decoder":
+            wanted.instance_group[0].count = 3
+        assert ours == wanted
+    assert (target / "vae_decoder/1/model.onnx").read_bytes() == b"weights"
+    assert (target / "denoiser/1/model.py").is_file()
+    assert config.read_text() == before
+
+
+def test_a_repository_without_a_config_is_not_laid_out(tmp_path):
+    write_configs(FAMILY, tmp_path / "source")
+    (tmp_path / "source/segment/config.pbtxt").write_text("name: 5")
+    with pytest.raises(RepositoryError, match=r"segment/config.pbtxt: .*; expected a model's config"):
+        lay_out(tmp_path / "source", tmp_path / "target", "cpu")
 
 
 def test_python_models_get_an_adapter_and_ensembles_a_version_directory():

@@ -16,8 +16,10 @@ from packshot.errors import PackshotError
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.denoiser_settings import DenoiserSettings
-from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
+from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Runner
+from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import choose_policy, measure_step_times
+from packshot_serving.engine.device import CudaDevice
 from packshot_serving.engine.job import OnDone
 from packshot_serving.own_server import give_up, ticket_prefix
 from packshot_serving.requests import read_parameters, read_priority, read_seed
@@ -41,7 +43,7 @@ class TritonPythonModel(Adapter):
         super().initialize(args)
         self.settings = DenoiserSettings.read(self.parameters)
         self.tickets = ticket_prefix(os.getppid())
-        runner = OnnxStepRunner(Path(args["model_repository"], args["model_version"]))
+        runner = self._runner(args)
         times = measure_step_times(runner, self.family)
         chosen = choose_policy(times, self.settings.max_slots, self.settings.max_batch)
         policy = replace(chosen, max_queue_size=self.settings.max_queue_size)
@@ -60,6 +62,13 @@ class TritonPythonModel(Adapter):
     def finalize(self) -> None:
         """Called by Triton at unload."""
         self.engine.close(drain_s=DRAIN_S)
+
+    def _runner(self, args: Mapping[str, str]) -> Runner:
+        directory = Path(args["model_repository"], args["model_version"])
+        if args["model_instance_kind"] == "GPU":
+            return BoundStepRunner(directory, self.family, CudaDevice())
+        # In the host's own memory keeping slots apart would only be another copy.
+        return OnnxStepRunner(directory)
 
     def _submit(self, request: Any, respond: OnDone) -> None:
         arrays = self.read(request)

@@ -10,7 +10,7 @@ from packshot_serving.engine.observer import Observer, StepReport
 from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.request import DenoiseRequest
-from packshot_serving.engine.runner import StepBatch, StepRunner
+from packshot_serving.engine.runner import ResidentRunner, Runner, StepBatch, StepRunner
 from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
 from packshot_serving.engine.ticket import Progress, Ticket
 
@@ -22,6 +22,8 @@ __all__ = [
     "OnnxStepRunner",
     "Policy",
     "Progress",
+    "ResidentRunner",
+    "Runner",
     "Schedule",
     "StepBatch",
     "StepReport",

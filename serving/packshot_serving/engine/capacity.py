@@ -12,12 +12,12 @@ import numpy as np
 from packshot.errors import expected
 from packshot.family import Family
 from packshot.parameters import Parameters
-from packshot_serving.engine.batch_step import checked_step
+from packshot_serving.engine.batch_step import repeatable_step
 from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
-from packshot_serving.engine.runner import StepRunner
-from packshot_serving.engine.slot import Slot, build_batch
+from packshot_serving.engine.runner import Runner
+from packshot_serving.engine.slot import Slot
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class StepTimes:
 
 
 def measure_step_times(
-    runner: StepRunner,
+    runner: Runner,
     family: Family,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     *,
@@ -186,21 +186,21 @@ def _pays(sizes: Sequence[int], seconds: Sequence[float], min_gain: float) -> bo
 
 
 def _time_step(
-    runner: StepRunner, slots: Sequence[Slot], repeats: int, clock: Callable[[], float], deadline: float
+    runner: Runner, slots: Sequence[Slot], repeats: int, clock: Callable[[], float], deadline: float
 ) -> float:
     def timed() -> float:
         began = clock()
-        checked_step(runner, batch)
+        step()
         return clock() - began
 
-    batch, taken = build_batch(slots), []
+    step, taken = repeatable_step(runner, slots), []
     first = timed()  # allocates and compiles; counts only if there is no time for another
     while len(taken) < repeats and clock() + min([first, *taken]) <= deadline:
         taken.append(timed())
     return min(taken, default=first)
 
 
-def _side(runner: StepRunner, family: Family, budget_s: float, clock: Callable[[], float]) -> int:
+def _side(runner: Runner, family: Family, budget_s: float, clock: Callable[[], float]) -> int:
     canvas = family.canvas
     small, large = (
         max(canvas.min_side, min(canvas.max_side, side)) // canvas.multiple * canvas.multiple
@@ -213,7 +213,7 @@ def _side(runner: StepRunner, family: Family, budget_s: float, clock: Callable[[
     return large if 8 * 8 * small_s < budget_s else small
 
 
-def _synthetic_slot(runner: StepRunner, family: Family, side: int) -> Slot:
+def _synthetic_slot(runner: Runner, family: Family, side: int) -> Slot:
     canvas, dims = family.canvas, family.dims
     latent = side // canvas.multiple
     request = DenoiseRequest(

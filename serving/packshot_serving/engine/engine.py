@@ -19,7 +19,7 @@ from packshot_serving.engine.planner import StepPlanner
 from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
-from packshot_serving.engine.runner import StepRunner
+from packshot_serving.engine.runner import Runner
 from packshot_serving.engine.slot import Slot
 from packshot_serving.engine.ticket import Ticket
 
@@ -55,7 +55,7 @@ class Engine:
 
     def __init__(
         self,
-        runner: StepRunner,
+        runner: Runner,
         family: Family,
         max_slots: int = 4,
         *,

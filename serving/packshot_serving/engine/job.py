@@ -93,5 +93,5 @@ class Job:
         """Give the ticket the latents, if it wants them after this step."""
         slot, interval = self.slot, self.ticket.preview_interval
         if slot and interval and slot.step % interval == 0:
-            latents = slot.state[0] * slot.schedule.input_scale[slot.step]
-            tell(lambda: self.ticket.preview(slot.step, latents))
+            scale = slot.schedule.input_scale[slot.step]
+            tell(lambda: self.ticket.preview(slot.step, slot.sample() * scale))

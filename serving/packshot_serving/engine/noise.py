@@ -67,10 +67,15 @@ def add_step_noise(state: np.ndarray, schedule: Schedule, seed: int, step: int) 
     Returns:
         float32 [m, C, h, w]; ``state`` itself where no noise is wanted, else a new array.
     """
-    if schedule.noise_gain is None or not schedule.noise_gain[step].any():
+    if schedule.noise_gain is None or not adds_noise(schedule, step):
         return state
     noise = step_noise(seed, step, state.shape[1:])
     return state + schedule.noise_gain[step].reshape(-1, *[1] * noise.ndim) * noise
+
+
+def adds_noise(schedule: Schedule, step: int) -> bool:
+    """Whether the scheduler wants fresh noise after a step."""
+    return schedule.noise_gain is not None and bool(schedule.noise_gain[step].any())
 
 
 def _words(seed: int) -> tuple[int, int]:

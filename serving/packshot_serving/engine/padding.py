@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from packshot_serving.engine.runner import StepBatch
+from packshot_serving.engine.runner import StepNumbers
 
+Numbers = TypeVar("Numbers", bound=StepNumbers)
 _BY_ROW = ("encoder_hidden_states", "row_slot", "row_residual")
 
 
@@ -24,8 +25,8 @@ class FixedSizes(Protocol):
         ...
 
 
-def pad_batch(batch: StepBatch, num_slots: int, num_rows: int, num_control_rows: int) -> StepBatch:
-    """The batch with its last slot and its first row repeated; nothing else in it changes.
+def pad_batch(batch: Numbers, num_slots: int, num_rows: int, num_control_rows: int) -> Numbers:
+    """The batch, or its numbers alone, with its last slot and its first row repeated.
 
     A repeated slot reads the rows of the original, so it needs none of its own. The ControlNets'
     additional rows are the first row's, too, and no row takes their residuals. The first slots of
@@ -35,9 +36,9 @@ def pad_batch(batch: StepBatch, num_slots: int, num_rows: int, num_control_rows:
     row = np.concatenate([np.arange(batch.num_rows), np.zeros(num_rows - batch.num_rows, np.intp)])
     arrays = {
         name: getattr(batch, name)[row if name in _BY_ROW else slot]
-        for name in StepBatch.__dataclass_fields__
+        for name in type(batch).__dataclass_fields__
         if name != "control_row"
     }
     arrays["control_row"] = np.zeros(num_control_rows, np.int64)
     arrays["control_row"][: batch.num_control_rows] = batch.control_row
-    return StepBatch(**arrays)
+    return type(batch)(**arrays)

@@ -11,13 +11,15 @@ from packshot.family import Family
 from packshot.parameters import PER_CONTROLNET, Parameters
 from packshot_serving.engine.noise import initial_noise
 from packshot_serving.engine.request import DenoiseRequest
-from packshot_serving.engine.runner import StepBatch
+from packshot_serving.engine.runner import Residence, StepBatch, StepNumbers
 from packshot_serving.engine.schedulers import Schedule
 
 
 @dataclass(eq=False, slots=True)
 class Slot:
     """One request's place in the engine. Compared by identity; only ``state`` and ``step`` change.
+
+    With a runner that keeps the tensors, ``state`` is what the host has last seen of it.
 
     Attributes:
         request_id: names the request in the log.
@@ -30,9 +32,10 @@ class Slot:
         negative_prompt_embeds: float32 [T, D].
         masked_image_latents: float32 [C, h, w].
         mask_latents: float32 [1, h, w].
-        control_embedding: float32 [K, G, h, w].
+        control_embedding: float32 [K, G, h, w]; empty if the runner keeps it.
         state: float32 [m, C, h, w], sample first.
         step: steps already taken.
+        residence: the tensors on the runner's device, if it keeps them.
     """
 
     request_id: str
@@ -48,6 +51,7 @@ class Slot:
     control_embedding: np.ndarray
     state: np.ndarray
     step: int = 0
+    residence: Residence | None = None
 
     @property
     def lane(self) -> tuple[int, int]:
@@ -78,6 +82,12 @@ class Slot:
     def finished(self) -> bool:
         """Whether every step has been taken."""
         return self.step >= self.schedule.num_steps
+
+    def sample(self) -> np.ndarray:
+        """The latents as they are now, float32 [C, h, w]."""
+        if self.residence is not None:
+            self.state = self.residence.read()
+        return self.state[0]
 
 
 def open_slot(
@@ -142,14 +152,10 @@ def controlnet_scales(parameters: Parameters, num_steps: int, num_controlnets: i
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BatchConstants:
-    """The part of a batch that stays the same while its slots do: see :class:`StepBatch`."""
+class RowPlan:
+    """Which rows a batch has, the same for as long as its slots have theirs: see :class:`StepNumbers`."""
 
     guidance_scale: np.ndarray
-    mask_latents: np.ndarray
-    masked_image_latents: np.ndarray
-    control_embedding: np.ndarray
-    encoder_hidden_states: np.ndarray
     row_slot: np.ndarray
     cond_row: np.ndarray
     uncond_row: np.ndarray
@@ -157,10 +163,21 @@ class BatchConstants:
     row_residual: np.ndarray
 
 
-def batch_constants(slots: Sequence[Slot]) -> BatchConstants:
-    """Rows and constant inputs: every slot's conditional row, then the guided slots' others.
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchConstants:
+    """The part of a batch that stays the same while its slots do: see :class:`StepBatch`."""
 
-    They hold for as long as every slot stays as guided and as controlled as it is now.
+    rows: RowPlan
+    mask_latents: np.ndarray
+    masked_image_latents: np.ndarray
+    control_embedding: np.ndarray
+    encoder_hidden_states: np.ndarray
+
+
+def row_plan(slots: Sequence[Slot]) -> RowPlan:
+    """Every slot's conditional row, then the guided slots' others.
+
+    It holds for as long as every slot stays as guided and as controlled as it is now.
     """
     count = len(slots)
     guided = [index for index, slot in enumerate(slots) if slot.guided]
@@ -171,20 +188,33 @@ def batch_constants(slots: Sequence[Slot]) -> BatchConstants:
     control_row = np.flatnonzero(np.array([slot.controlled for slot in slots])[row_slot])
     row_residual = np.zeros(len(row_slot), np.int64)
     row_residual[control_row] = np.arange(1, len(control_row) + 1)
+    guidance_scale = np.array([slot.guidance_scale for slot in slots], np.float32)
+    return RowPlan(guidance_scale, row_slot, cond_row, uncond_row, control_row, row_residual)
+
+
+def batch_constants(slots: Sequence[Slot]) -> BatchConstants:
+    """Rows and constant inputs; for how long they hold: see :func:`row_plan`."""
+    rows = row_plan(slots)
+    guided = rows.row_slot[len(slots) :]
     return BatchConstants(
-        guidance_scale=np.array([slot.guidance_scale for slot in slots], np.float32),
+        rows=rows,
         mask_latents=np.stack([slot.mask_latents for slot in slots]),
         masked_image_latents=np.stack([slot.masked_image_latents for slot in slots]),
         control_embedding=np.stack([slot.control_embedding for slot in slots]),
         encoder_hidden_states=np.stack(
             [slot.prompt_embeds for slot in slots] + [slots[index].negative_prompt_embeds for index in guided]
         ),
-        row_slot=row_slot,
-        cond_row=cond_row,
-        uncond_row=uncond_row,
-        control_row=control_row,
-        row_residual=row_residual,
     )
+
+
+def build_numbers(slots: Sequence[Slot], rows: RowPlan) -> StepNumbers:
+    """The numbers of the next step.
+
+    Args:
+        slots: of one lane, at least one, none finished.
+        rows: ``row_plan(slots)``, which may be known from the step before.
+    """
+    return StepNumbers(**_coefficients(slots), **_fields(rows))
 
 
 def build_batch(slots: Sequence[Slot], constants: BatchConstants | None = None) -> StepBatch:
@@ -196,20 +226,26 @@ def build_batch(slots: Sequence[Slot], constants: BatchConstants | None = None) 
     """
     constants = constants or batch_constants(slots)
     return StepBatch(
+        **_coefficients(slots),
+        **_fields(constants.rows),
         state=np.stack([slot.state for slot in slots]),
-        transition=np.stack([slot.schedule.transition[slot.step] for slot in slots]),
-        gain=np.stack([slot.schedule.gain[slot.step] for slot in slots]),
-        input_scale=np.array([slot.schedule.input_scale[slot.step] for slot in slots], np.float32),
-        timesteps=np.array([slot.schedule.timesteps[slot.step] for slot in slots], np.float32),
-        guidance_scale=constants.guidance_scale,
-        controlnet_conditioning_scale=np.stack([slot.controlnet_scales[slot.step] for slot in slots]),
         mask_latents=constants.mask_latents,
         masked_image_latents=constants.masked_image_latents,
         control_embedding=constants.control_embedding,
         encoder_hidden_states=constants.encoder_hidden_states,
-        row_slot=constants.row_slot,
-        cond_row=constants.cond_row,
-        uncond_row=constants.uncond_row,
-        control_row=constants.control_row,
-        row_residual=constants.row_residual,
     )
+
+
+def _coefficients(slots: Sequence[Slot]) -> dict[str, np.ndarray]:
+    return {
+        "transition": np.stack([slot.schedule.transition[slot.step] for slot in slots]),
+        "gain": np.stack([slot.schedule.gain[slot.step] for slot in slots]),
+        "input_scale": np.array([slot.schedule.input_scale[slot.step] for slot in slots], np.float32),
+        "timesteps": np.array([slot.schedule.timesteps[slot.step] for slot in slots], np.float32),
+        "controlnet_conditioning_scale": np.stack([slot.controlnet_scales[slot.step] for slot in slots]),
+    }
+
+
+def _fields(rows: RowPlan) -> dict[str, np.ndarray]:
+    # Not ``asdict``, which copies.
+    return {name: getattr(rows, name) for name in RowPlan.__dataclass_fields__}

@@ -17,6 +17,8 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
+from packshot_serving.engine.device import CPU_PROVIDERS, CUDA_PROVIDERS, require_in_use, require_provider
+
 log = logging.getLogger("packshot")
 
 
@@ -31,11 +33,17 @@ class TritonPythonModel:
         options = onnxruntime.SessionOptions()
         # An idle session that spins takes the cores from the model that is working.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = CPU_PROVIDERS
+        if args["model_instance_kind"] == "GPU":
+            require_provider("cuda")
+            onnxruntime.preload_dlls()
+            providers = CUDA_PROVIDERS
         self.session = onnxruntime.InferenceSession(
             os.path.join(args["model_repository"], args["model_version"], config["default_model_filename"]),
             options,
-            providers=["CPUExecutionProvider"],
+            providers=list(providers),
         )
+        require_in_use(self.session, providers[0][0])
         self.inputs = [node.name for node in self.session.get_inputs()]
 
     def execute(self, requests: list[Any]) -> list[Any]:

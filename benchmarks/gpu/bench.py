@@ -1,0 +1,112 @@
+"""What every section is given, and what several of them want to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.gpu.clock import Clock, Work
+from benchmarks.gpu.models import Models
+from benchmarks.gpu.report import Report, Row
+from packshot.contract import GRAPHS
+from packshot_export.axes import TRACED_SIZES, random_inputs
+from packshot_export.denoiser_graphs import ControlEmbedding
+from packshot_export.onnx_graph import write_graph
+from packshot_serving.engine.bound_runner import BoundStepRunner
+from packshot_serving.engine.device import CudaDevice, HostDevice
+
+
+@dataclass
+class Bench:
+    """Models, clock and result.
+
+    Attributes:
+        work: directory for exported graphs; one that is there already is used as it is.
+    """
+
+    models: Models
+    clock: Clock
+    report: Report
+    work: Path
+
+    @property
+    def cuda(self) -> bool:
+        """Whether there is a GPU to measure."""
+        return self.models.device == "cuda"
+
+    @property
+    def limit_tflops(self) -> float | None:
+        """The card's matrix rate in the precision that is timed, as its own section has measured it."""
+        rates = [row["tflops"] for row in self.report.rows("limits") if row.get("name") == "matmul fp16"]
+        return max(rates, default=None)
+
+    @cached_property
+    def flop_of_row(self) -> float:
+        """Floating-point operations of a row in a fused step, counted."""
+        inputs = self.models.inputs("step", 1)
+        return self.count(lambda: self.models.fast_step(**inputs)) / 2
+
+    @property
+    def onnx_runner(self) -> BoundStepRunner:
+        """Ours, on ONNX Runtime; the error of the first try, if that failed: it takes minutes."""
+        if isinstance(self._onnx_runner, Exception):
+            raise self._onnx_runner
+        return self._onnx_runner
+
+    @cached_property
+    def _onnx_runner(self) -> BoundStepRunner | Exception:
+        try:
+            return self._make_onnx_runner()
+        except Exception as error:  # noqa: BLE001 - raised to whoever asks
+            return error
+
+    def _make_onnx_runner(self) -> BoundStepRunner:
+        models = self.models
+        with torch.device("cpu"):
+            step = models.fast(models.step).to("cpu")
+            for name, module in (("step", step), ("control_embedding", ControlEmbedding(step.controlnets))):
+                path, graph = self.work / f"{name}.onnx", GRAPHS[name]
+                if not path.exists():
+                    example = random_inputs(graph, models.family.dims, TRACED_SIZES, 8)
+                    write_graph(module, example, graph, models.family.dims, models.family.canvas, path)
+        device = CudaDevice() if self.cuda else HostDevice()
+        return BoundStepRunner(self.work, models.family, device)
+
+    @staticmethod
+    def count(work: Work) -> float:
+        """Floating-point operations of some work in torch."""
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            work()
+        return float(counter.get_total_flops())
+
+    def timed(self, works: Mapping[str, Work], flop: float, **about: object) -> list[Row]:
+        """A row for each of some ways to do the same, timed in turn."""
+        rows = []
+        for name, samples in self.clock.alternate(works).items():
+            ms = float(np.median(samples))
+            row: Row = {"name": name, **about, "ms": round(ms, 4), **self.rated(flop, ms)}
+            rows.append(row | {"samples_ms": [round(sample, 4) for sample in samples]})
+        return rows
+
+    def rated(self, flop: float, ms: float) -> Row:
+        """The rate of some work, and its share of the limit."""
+        tflops, limit = flop / ms / 1e9, self.limit_tflops
+        return {"tflops": round(tflops, 3), "of_limit": round(tflops / limit, 4) if limit else None}
+
+
+def difference(found: torch.Tensor | np.ndarray, wanted: torch.Tensor | np.ndarray) -> Row:
+    """How far an answer is from the reference; ``relative`` is ‖found − wanted‖ / ‖wanted‖."""
+    one, two = (torch.as_tensor(each).detach().double().cpu() for each in (found, wanted))
+    far = (one - two).abs()
+    return {
+        "finite": bool(torch.isfinite(one).all()),
+        "relative": float(f"{float(far.norm() / two.norm()):.3g}"),
+        "greatest": float(f"{float(far.max()):.3g}"),
+        "greatest_reference": float(f"{float(two.abs().max()):.3g}"),
+    }

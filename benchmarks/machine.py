@@ -1,0 +1,60 @@
+"""What a benchmark ran on: the same few lines in every result."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+#: Of ``nvidia-smi``: what decides over a card's speed, and its state when it was asked.
+_GPU = (
+    "name",
+    "driver_version",
+    "clocks.sm",
+    "clocks.max.sm",
+    "clocks.mem",
+    "power.limit",
+    "temperature.gpu",
+)
+
+
+def describe(*packages: str) -> dict[str, object]:
+    """Python, processor, load, and the versions of some packages; None of what is not installed."""
+    return {
+        "python": platform.python_version(),
+        **{package: _version(package) for package in packages},
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def describe_gpu() -> dict[str, str] | None:
+    """Name, driver, clocks and power limit of the first GPU; None without one."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", f"--query-gpu={','.join(_GPU)}", "--format=csv,noheader", "--id=0"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        return None
+    return dict(zip(_GPU, answer.stdout.strip().split(", "), strict=False))
+
+
+def commit() -> str | None:
+    """Of the source tree, with "+" if there are changes; None outside of git."""
+    root = Path(__file__).parent
+    said = [
+        subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+        for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    ]
+    return None if said[0].returncode else said[0].stdout.strip() + "+" * bool(said[1].stdout.strip())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

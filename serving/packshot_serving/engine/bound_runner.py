@@ -1,0 +1,112 @@
+"""A step runner on ONNX Runtime that keeps the slots on its device and binds its buffers once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from packshot.contract import GRAPHS
+from packshot.family import Family
+from packshot_serving.engine.buckets import UNRECORDED, Bucket, Sizes
+from packshot_serving.engine.device import Device, Memory, Rows
+from packshot_serving.engine.padding import pad_batch
+from packshot_serving.engine.resident import DeviceSlot
+from packshot_serving.engine.runner import SlotTensors, StepNumbers
+from packshot_serving.engine.sessions import open_session
+
+#: Of the host's memory for a step's numbers, and for its samples, at first.
+_STAGING_BYTES = 2**16
+#: Sizes whose buffers and recordings are kept: ONNX Runtime cannot let go of a single recording.
+MAX_BUCKETS = 96
+
+
+class BoundStepRunner:
+    """A :class:`ResidentRunner`: runs ``step.onnx`` and ``control_embedding.onnx`` of one directory.
+
+    A slot's latents, history and conditioning go to the device once. Each step of some slots gathers
+    their states into the buffers of a :class:`Bucket`, runs it, and moves the states on, all of it on
+    the device and in one stream; the host sends the step's numbers, reads the samples to see whether
+    they are finite, and waits once. On CUDA each bucket's run is recorded as a CUDA graph.
+
+    Args:
+        directory: where the two graphs lie.
+        family: what they were made from.
+        device: where to compute.
+        intra_op_num_threads: threads of each session on the host; 0 lets ONNX Runtime take every core.
+
+    Raises:
+        RepositoryError: a graph is missing, cannot be loaded, or has other tensors than the
+            contract says.
+        ServerStartError: ONNX Runtime cannot compute on the device.
+    """
+
+    def __init__(
+        self, directory: Path, family: Family, device: Device, intra_op_num_threads: int = 0
+    ) -> None:
+        self._family, self._device = family, device
+        threads = intra_op_num_threads
+        self._step = open_session(directory, GRAPHS["step"], threads, device.providers(graphs=True))
+        embedding = GRAPHS["control_embedding"]
+        self._control = open_session(directory, embedding, threads, device.providers(graphs=False))
+        self._buckets: dict[Sizes, Bucket] = {}
+        self._sent = device.staging(_STAGING_BYTES)
+        self._received = device.staging(_STAGING_BYTES)
+
+    def admit(self, tensors: SlotTensors) -> DeviceSlot:
+        """See :meth:`ResidentRunner.admit`."""
+        dims, (height, width) = self._family.dims, tensors.state.shape[-2:]
+        slot = DeviceSlot(self._device, tensors, (dims["K"], dims["G"], height, width))
+        self._embed(np.ascontiguousarray(tensors.control_image), slot)
+        self._device.wait()
+        return slot
+
+    def step_resident(self, slots: Sequence[DeviceSlot], numbers: StepNumbers) -> tuple[np.ndarray, int]:
+        """See :meth:`ResidentRunner.step_resident`."""
+        bucket = self._bucket(Sizes.holding(numbers, slots[0]))
+        sizes = bucket.sizes
+        padded = pad_batch(numbers, sizes.slots, sizes.rows, sizes.control_rows)
+        self._sent = self._at_least(self._sent, bucket.numbers.nbytes)
+        bucket.load(slots, padded, self._sent)
+        self._step.run_with_iobinding(bucket.binding, bucket.run_options)
+        bucket.store(slots)
+        return self._finite(bucket, slots), sizes.rows
+
+    def _finite(self, bucket: Bucket, slots: Sequence[DeviceSlot]) -> np.ndarray:
+        """Wait for the step; whether each slot's sample, the first latents of its state, is finite."""
+        state = slots[0].nbytes("state")
+        sample = state // slots[0].state_size
+        self._received = self._at_least(self._received, len(slots) * sample)
+        target, source = Rows(self._received.ctypes.data, sample), Rows(bucket.next_state, state)
+        self._device.copy_rows(target, source, sample, len(slots))
+        self._device.wait()
+        samples = self._received[: len(slots) * sample].view(np.float32)
+        return np.isfinite(samples).reshape(len(slots), -1).all(axis=1)
+
+    def _bucket(self, sizes: Sizes) -> Bucket:
+        if sizes not in self._buckets:
+            kept = len(self._buckets) < MAX_BUCKETS
+            recording = len(self._buckets) if kept else UNRECORDED
+            bucket = Bucket(self._step, self._device, self._family, sizes, recording)
+            if not kept:
+                return bucket
+            self._buckets[sizes] = bucket
+        return self._buckets[sizes]
+
+    def _embed(self, control_image: np.ndarray, slot: DeviceSlot) -> None:
+        """The control image's embedding, straight to its place."""
+        pixels = Memory(self._device.name, control_image.nbytes)
+        self._device.copy(pixels.address, control_image.ctypes.data, control_image.nbytes)
+        dims, (height, width), name = self._family.dims, slot.lane, self._device.name
+        embedding = (1, dims["K"], dims["G"], height, width)
+        binding = self._control.io_binding()
+        shape = (1, *control_image.shape)
+        binding.bind_input("control_image", name, 0, np.uint8, shape, pixels.address)
+        address = slot.address("control_embedding")
+        binding.bind_output("control_embedding", name, 0, np.float32, embedding, address)
+        self._control.run_with_iobinding(binding, onnxruntime.RunOptions())
+
+    def _at_least(self, staging: np.ndarray, nbytes: int) -> np.ndarray:
+        return staging if len(staging) >= nbytes else self._device.staging(2 * nbytes)

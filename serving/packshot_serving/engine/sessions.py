@@ -1,0 +1,55 @@
+"""ONNX Runtime sessions of a repository's graphs, checked against the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnxruntime
+
+from packshot.contract import Graph
+from packshot.errors import RepositoryError
+from packshot_serving.engine.device import CPU_PROVIDERS, Provider, require_in_use
+
+
+def open_session(
+    directory: Path,
+    graph: Graph,
+    intra_op_num_threads: int = 0,
+    providers: Sequence[Provider] = CPU_PROVIDERS,
+) -> onnxruntime.InferenceSession:
+    """The graph's session.
+
+    Args:
+        directory: where ``<name of the graph>.onnx`` lies.
+        graph: what the contract says of it.
+        intra_op_num_threads: 0 lets ONNX Runtime take every core.
+        providers: ONNX Runtime's execution providers with their options, best first.
+
+    Raises:
+        RepositoryError: the graph is missing, cannot be loaded, or has other tensors than the
+            contract says.
+        ServerStartError: the first provider does not work on this machine.
+    """
+    path = directory / f"{graph.name}.onnx"
+    if not path.is_file():
+        raise RepositoryError(f"{path}: missing")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = intra_op_num_threads
+    options.inter_op_num_threads = 1
+    # An idle session that spins steals the cores from the one that works.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(path, sess_options=options, providers=list(providers))
+    except Exception as error:
+        raise RepositoryError(f"{path}: ONNX Runtime cannot load it ({error})") from error
+    require_in_use(session, providers[0][0])
+    _check_names(path, "inputs", session.get_inputs(), graph.inputs)
+    _check_names(path, "outputs", session.get_outputs(), graph.outputs)
+    return session
+
+
+def _check_names(path: Path, side: str, found: Sequence, defined: Sequence) -> None:
+    got, want = sorted(node.name for node in found), sorted(tensor.name for tensor in defined)
+    if got != want:
+        raise RepositoryError(f"{path}: {side}: got {', '.join(got)}, expected {', '.join(want)}")

@@ -1,0 +1,98 @@
+"""``benchmarks.gpu`` on a CPU and small models: the code that a GPU runs."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from benchmarks.gpu.__main__ import SECTIONS, main
+from benchmarks.gpu.report import Report
+from packshot.contract import ARTIFACTS
+from tests.families import exported
+
+#: Left out: inductor takes minutes on a CPU, and what it compiles for is not there.
+NEEDS_A_GPU = {"compiled"}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """Of all other sections. The graphs are another family's of the same sizes: exporting takes a minute."""
+    output = tmp_path_factory.mktemp("gpu") / "result.json"
+    graphs = (exported("tiny-sd2")[1] / ARTIFACTS["step"]).parent
+    chosen = [name for name in SECTIONS if name not in NEEDS_A_GPU]
+    arguments = ["--device", "cpu", "--tiny", "--only", ",".join(chosen), "--output", str(output)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small, threads would mostly wait for each other
+    assert main([*arguments, "--work", str(graphs)]) == 0
+    torch.set_num_threads(threads)
+    return json.loads(output.read_text())
+
+
+def test_every_section_has_rows_and_none_an_error(result):
+    assert set(result["sections"]) == set(SECTIONS) - NEEDS_A_GPU
+    for section in result["sections"].values():
+        assert section["rows"]
+        assert not [row for row in section["rows"] if "error" in row]
+
+
+def test_parts_in_half_precision_are_close_to_fp32(result):
+    rows = result["sections"]["parity"]["rows"]
+    assert {row["name"] for row in rows} == {*ARTIFACTS}
+    for row in rows:
+        assert row["finite"], row
+        assert row["relative"] < 0.02, row
+
+
+def test_every_way_is_timed_at_every_size_and_set_against_the_limit(result):
+    rows = result["sections"]["steps"]["rows"]
+    ways = {"diffusers eager", "fused recorded", "fused recorded, channels last", "onnxruntime"}
+    assert {(row["name"], row["rows"]) for row in rows} == {(way, rows) for way in ways for rows in (2, 4)}
+    for row in rows:
+        assert row["ms"] > 0
+        assert row["of_limit"] > 0
+    picture = result["sections"]["counted"]["rows"][0]
+    limit = max(r["tflops"] for r in result["sections"]["limits"]["rows"] if r["name"] == "matmul fp16")
+    assert math.isclose(picture["limit_ms"], picture["tflop"] / limit * 1e3, rel_tol=0.2)
+
+
+def test_the_environment_says_what_was_measured(result):
+    environment = result["environment"]
+    assert environment["device"] == "cpu"
+    assert environment["torch"].startswith(torch.__version__.partition("+")[0])
+    assert environment["gpu"] is None or environment["gpu"]["name"]
+
+
+def test_a_section_that_fails_is_a_row_and_what_came_before_it_stays(tmp_path):
+    output = tmp_path / "result.json"
+    report = Report(output, {}, 60)
+
+    def breaks():
+        yield {"name": "first"}
+        raise RuntimeError("out of memory")
+
+    report.run("one", breaks)
+    report.run("two", lambda: iter([{"name": "second"}]))
+    sections = json.loads(output.read_text())["sections"]
+    assert sections["one"]["rows"] == [{"name": "first"}, {"error": "RuntimeError: out of memory"}]
+    assert sections["two"]["rows"] == [{"name": "second"}]
+    assert report.failures == 1
+
+
+def test_a_later_run_of_other_sections_keeps_the_earlier_ones(tmp_path):
+    output = tmp_path / "result.json"
+    Report(output, {}, 60).run("one", lambda: iter([{"name": "first"}]))
+    late = Report(output, {}, -1)
+    late.run("two", lambda: iter([{"name": "never"}]))
+    assert late.rows("one") == [{"name": "first"}]
+    assert "not begun" in late.rows("two")[0]["error"]
+
+
+def test_a_gpu_that_is_not_there_is_said_at_once(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(SystemExit):
+        main(["--device", "cuda"])
+    assert "got cuda, and torch finds no GPU" in capsys.readouterr().err

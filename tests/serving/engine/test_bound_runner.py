@@ -1,0 +1,290 @@
+"""The runner that keeps slots on its device: the same pictures, fewer copies. On the host, and on a GPU if any."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from packshot.contract import ARTIFACTS
+from packshot.errors import InternalError, ServerStartError
+from packshot.family import Manifest
+from packshot.parameters import Parameters
+from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Ticket
+from packshot_serving.engine.batch_step import StepCache, advance
+from packshot_serving.engine.bound_runner import BoundStepRunner
+from packshot_serving.engine.buckets import Sizes
+from packshot_serving.engine.capacity import measure_step_times
+from packshot_serving.engine.device import CudaDevice, HostDevice
+from packshot_serving.engine.padding import pad_batch
+from packshot_serving.engine.preparation import Preparation
+from packshot_serving.engine.slot import build_numbers, row_plan
+from tests.families import exported
+
+#: As a share of the greatest magnitude: padding changes the order of sums, and networks amplify it.
+TOLERANCE = 1e-4
+#: What requests may differ in and still step together.
+VARIETY = (
+    {"num_inference_steps": 5},
+    {"num_inference_steps": 3, "scheduler": "euler_ancestral"},
+    {"num_inference_steps": 4, "scheduler": "unipc", "guidance_scale": 1.0},
+    {"num_inference_steps": 6, "scheduler": "pndm", "guidance_end": 0.5},
+    {"num_inference_steps": 4, "control_guidance_start": 0.3, "control_guidance_end": 0.8},
+    {"num_inference_steps": 3, "controlnet_conditioning_scale": 0.0},
+)
+
+
+class CountingDevice(HostDevice):
+    """The host, with a count of what it is asked for."""
+
+    def __init__(self):
+        self.copied = self.waits = 0
+
+    def copy(self, target, source, nbytes):
+        self.copied += nbytes
+        super().copy(target, source, nbytes)
+
+    def wait(self):
+        self.waits += 1
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    if request.param == "cpu":
+        return HostDevice()
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("needs a GPU: this onnxruntime has no CUDAExecutionProvider")
+    return CudaDevice()
+
+
+@pytest.fixture(scope="module", params=["tiny-sd2", "tiny-sd15"])
+def repository(request):
+    return exported(request.param)[1]
+
+
+@pytest.fixture(scope="module")
+def real(repository):
+    """The family that was exported, with one ControlNet or two."""
+    return Manifest.read(repository).family
+
+
+@pytest.fixture(scope="module")
+def graphs(repository):
+    return (repository / ARTIFACTS["step"]).parent
+
+
+@pytest.fixture(scope="module")
+def plain(graphs):
+    return OnnxStepRunner(graphs, 1)
+
+
+@pytest.fixture
+def bound(graphs, real, device):
+    return BoundStepRunner(graphs, real, device, 1)
+
+
+@pytest.fixture
+def ask(real):
+    def make(seed: int, side: int = 64, **parameters) -> DenoiseRequest:
+        random, latent, dims = np.random.default_rng(seed), side // 8, real.dims
+
+        def normal(*shape: int) -> np.ndarray:
+            return random.standard_normal(shape).astype(np.float32)
+
+        return DenoiseRequest(
+            prompt_embeds=normal(dims["T"], dims["D"]),
+            negative_prompt_embeds=normal(dims["T"], dims["D"]),
+            masked_image_latents=normal(dims["C"], latent, latent),
+            mask_latents=(normal(1, latent, latent) > 0).astype(np.float32),
+            control_image=(random.random((dims["K"], side, side)) > 0.9).astype(np.uint8) * 255,
+            seed=seed,
+            parameters=Parameters(**parameters),
+        )
+
+    return make
+
+
+@pytest.fixture
+def begin(real):
+    def slot(runner, request):
+        preparation = Preparation(runner, real)
+        return preparation.begin(request, preparation.check(request))
+
+    return slot
+
+
+def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
+    assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+
+
+def test_the_engine_answers_what_it_answers_with_the_plain_runner(plain, bound, real, ask, new_answer):
+    """Requests of every kind, of two sizes, more than there are slots: batches change all the time."""
+    requests = [ask(seed, 64 if seed % 3 else 96, **each) for seed, each in enumerate(VARIETY * 2)]
+    results = []
+    for runner in (plain, bound):
+        answers = [new_answer() for _ in requests]
+        with Engine(runner, real, max_slots=4) as engine:
+            for request, answer in zip(requests, answers, strict=True):
+                engine.submit(request, answer)
+            results.append([answer.latents() for answer in answers])
+    for found, wanted in zip(*reversed(results), strict=True):
+        assert_close(found, wanted)
+
+
+def test_a_step_that_fills_its_bucket_is_the_plain_runner_s_bit_for_bit(plain, graphs, real, ask, begin):
+    bound = BoundStepRunner(graphs, real, HostDevice(), 1)
+    ours, theirs = (
+        [begin(runner, ask(seed, scheduler="unipc")) for seed in range(2)] for runner in (bound, plain)
+    )
+    for _ in range(3):
+        advance(bound, ours)
+        advance(plain, theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine.residence.read(), other.state)
+
+
+def test_what_stays_the_same_is_brought_once_and_each_step_waits_once(graphs, real, ask, begin):
+    device = CountingDevice()
+    bound, cache = BoundStepRunner(graphs, real, device, 1), StepCache()
+    slots = [begin(bound, ask(seed)) for seed in range(3)]
+    counts = []
+    for _ in range(3):
+        before = device.copied, device.waits
+        advance(bound, slots, cache)
+        counts.append((device.copied - before[0], device.waits - before[1]))
+    state, numbers = slots[0].state.nbytes, 8192
+    assert counts[0][0] > counts[1][0] == counts[2][0]
+    assert counts[1][0] <= 2 * 3 * state + numbers, "the states there and back, and the step's numbers"
+    assert [waits for _, waits in counts] == [1, 1, 1]
+
+
+def test_a_slot_whose_place_was_another_s_is_not_taken_for_it(plain, bound, ask, begin):
+    """The bucket is the same, and so is the number of rows, but not who is in it."""
+    first, second, third = (begin(bound, ask(seed)) for seed in range(3))
+    advance(bound, [first, second])
+    advance(bound, [third, second])
+    alone = begin(plain, ask(2))
+    advance(plain, [alone])
+    assert_close(third.residence.read(), alone.state)
+
+
+def test_a_slot_that_breaks_fails_alone(plain, bound, ask, begin):
+    slots = [begin(bound, ask(seed)) for seed in range(3)]
+    state = slots[1].residence.read()
+    state[0, 0, 0, 0] = np.nan
+    slots[1].residence.write(state)
+    taken = advance(bound, slots)
+    assert [outcome.slot for outcome in taken.outcomes] == [slots[1]]
+    assert "NaN or infinite at step 1" in str(taken.outcomes[0].result)
+    alone = begin(plain, ask(2))
+    advance(plain, [alone])
+    assert_close(slots[2].residence.read(), alone.state)
+
+
+def test_a_batch_too_large_for_the_device_is_taken_in_halves(graphs, real, device, ask, begin):
+    class Small(BoundStepRunner):
+        def step_resident(self, slots, numbers):
+            if len(slots) > 2:
+                raise MemoryError
+            return super().step_resident(slots, numbers)
+
+    small = Small(graphs, real, device, 1)
+    slots = [begin(small, ask(seed)) for seed in range(5)]
+    taken = advance(small, slots)
+    assert (taken.largest, taken.outcomes) == (2, [])
+    assert {slot.step for slot in slots} == {1}
+
+
+def test_a_request_that_the_device_cannot_take_is_answered(bound, real, ask, new_answer):
+    def refuse(tensors):
+        raise MemoryError("no memory on the device")
+
+    bound.admit = refuse
+    answer = new_answer()
+    with Engine(bound, real) as engine:
+        engine.submit(ask(0), answer)
+        assert isinstance(answer.error(), InternalError)
+
+
+def test_previews_are_of_the_latents_on_the_device(plain, bound, real, ask, new_answer):
+    class Kept(Ticket):
+        def __init__(self):
+            super().__init__()
+            self.previews = []
+
+        preview_interval = 2
+
+        def preview(self, step, latents):
+            self.previews.append((step, latents))
+
+    seen = []
+    for runner in (plain, bound):
+        ticket, answer = Kept(), new_answer()
+        with Engine(runner, real) as engine:
+            engine.submit(ask(0, num_inference_steps=5), answer, ticket=ticket)
+            answer.latents()
+        seen.append(ticket.previews)
+    assert [step for step, _ in seen[0]] == [step for step, _ in seen[1]] == [2, 4]
+    for (_, wanted), (_, found) in zip(*seen, strict=True):
+        assert_close(found, wanted)
+
+
+def test_a_finished_request_leaves_nothing_on_the_device(bound, real, ask, new_answer):
+    kept = []
+    admit = bound.admit
+
+    def watched(tensors):
+        slot = admit(tensors)
+        kept.append(weakref.ref(slot))
+        return slot
+
+    bound.admit = watched
+    with Engine(bound, real) as engine:
+        answers = [new_answer() for _ in range(2)]
+        for seed, answer in enumerate(answers):
+            engine.submit(ask(seed, num_inference_steps=2), answer)
+            answer.latents()
+        gc.collect()
+        assert kept[0]() is None
+
+
+def test_capacity_is_measured_and_the_slot_stays_as_it_is(bound, real):
+    times = measure_step_times(bound, real, (1, 2), side=64, repeats=1)
+    assert times.seconds[0] > 0
+
+
+def test_sizes_are_rungs_that_hold_what_is_there_and_a_controlnet_row(bound, ask, begin):
+    slots = [begin(bound, ask(seed, controlnet_conditioning_scale=0.0)) for seed in range(5)]
+    numbers = build_numbers(slots, row_plan(slots))
+    sizes = Sizes.holding(numbers, slots[0].residence)
+    assert (sizes.slots, sizes.rows, sizes.control_rows) == (6, 12, 1)
+    padded = pad_batch(numbers, sizes.slots, sizes.rows, sizes.control_rows)
+    assert (padded.num_slots, padded.num_rows, padded.num_control_rows) == (6, 12, 1)
+
+
+def test_beyond_the_buckets_that_are_kept_steps_go_on_unrecorded(graphs, real, ask, begin, monkeypatch):
+    monkeypatch.setattr("packshot_serving.engine.bound_runner.MAX_BUCKETS", 1)
+    bound = BoundStepRunner(graphs, real, HostDevice(), 1)
+    slots = [begin(bound, ask(seed)) for seed in range(2)]
+    advance(bound, slots[:1])
+    assert not advance(bound, slots).outcomes
+    assert len(bound._buckets) == 1
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
+)
+def test_without_cuda_in_onnxruntime_the_reason_is_one_sentence():
+    with pytest.raises(ServerStartError, match=r"device cuda: got an onnxruntime with .* onnxruntime-gpu"):
+        CudaDevice()
+
+
+def test_a_runner_of_another_family_s_size_is_refused_by_onnx_runtime(graphs, real, ask, begin):
+    wrong = replace(real, dims={**real.dims, "G": real.dims["G"] + 1})
+    bound = BoundStepRunner(graphs, wrong, HostDevice(), 1)
+    with pytest.raises(InternalError, match="the device could not take the request"):
+        begin(bound, ask(0))
