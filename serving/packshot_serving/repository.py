@@ -5,12 +5,14 @@ Everything here is derived from :mod:`packshot.contract` and a family; nothing i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from packshot.contract import ENSEMBLES, MODELS, Model, Step, Tensor
+from packshot.contract import ARTIFACTS, ENSEMBLES, MODELS, Model, Step, Tensor, plan_file
 from packshot.family import Family
 from packshot_serving.denoiser_settings import DEFAULTS
 
@@ -31,24 +33,38 @@ __all__ = ["TritonPythonModel"]
 '''
 
 
-def write_configs(family: Family, repository: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """TensorRT plans beside the ONNX graphs, for Triton's ``tensorrt`` backend to load instead.
+
+    Attributes:
+        gpus: compute capabilities that there are plans for, such as ``sm_90``.
+        num_profiles: by graph, its plans' optimisation profiles.
+    """
+
+    gpus: tuple[str, ...]
+    num_profiles: Mapping[str, int]
+
+
+def write_configs(family: Family, repository: Path, *, plans: Plans | None = None) -> None:
     """Write the configs and adapters of every served model.
 
     Args:
         family: binds the contract's dims; every config carries it as the parameter ``family``.
         repository: an existing directory; artifacts are put there by the exporter.
+        plans: for a server with NVIDIA's ``tensorrt`` backend; None: the ONNX graphs are served.
     """
-    for path, text in config_files(family).items():
+    for path, text in config_files(family, plans=plans).items():
         target = repository / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
 
-def config_files(family: Family) -> dict[str, str]:
+def config_files(family: Family, *, plans: Plans | None = None) -> dict[str, str]:
     """The same as :func:`write_configs`, as path in the repository → text."""
     files = {}
     for model in MODELS.values():
-        config = model_config(model, family)
+        config = model_config(model, family, plans=plans)
         files[f"{model.name}/config.pbtxt"] = _HEADER + text_format.MessageToString(config)
         if model.kind == "python":
             files[f"{model.name}/1/model.py"] = _MODEL_PY.format(name=model.name)
@@ -58,7 +74,7 @@ def config_files(family: Family) -> dict[str, str]:
     return files
 
 
-def model_config(model: Model, family: Family) -> pb.ModelConfig:
+def model_config(model: Model, family: Family, *, plans: Plans | None = None) -> pb.ModelConfig:
     """The Triton config of one model."""
     config = pb.ModelConfig(name=model.name, max_batch_size=model.max_batch_size)
     for tensor in model.inputs:
@@ -84,14 +100,30 @@ def model_config(model: Model, family: Family) -> pb.ModelConfig:
         config.model_transaction_policy.decoupled = True
     config.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_CPU)
     if model.kind == "onnxruntime":
-        config.default_model_filename = "model.onnx"
+        config.default_model_filename = Path(ARTIFACTS[model.name]).name
         config.dynamic_batching.SetInParent()
+        if plans:
+            _serve_plans(config, plans)
     if model.response_cache:
         config.response_cache.enable = True
     if model.name == "denoiser":
         for name, value in DEFAULTS.items():
             config.parameters[name].string_value = value
     return config
+
+
+def _serve_plans(config: pb.ModelConfig, plans: Plans) -> None:
+    """Let Triton's ``tensorrt`` backend take the plan that was built for the GPU it finds."""
+    config.backend = "tensorrt"
+    names = [Path(plan_file(config.name, gpu, "tensorrt")).name for gpu in plans.gpus]
+    config.default_model_filename = names[0]
+    for gpu, name in zip(plans.gpus, names, strict=True):
+        digits = gpu.removeprefix("sm_")
+        config.cc_model_filenames[f"{digits[:-1]}.{digits[-1]}"] = name
+    (group,) = config.instance_group
+    group.kind = pb.ModelInstanceGroup.KIND_GPU
+    # Triton takes the profile whose best shapes come nearest to the batch.
+    group.profile.extend(str(number) for number in range(plans.num_profiles[config.name]))
 
 
 def _dims(tensor: Tensor, family: Family) -> tuple[int, ...]:
