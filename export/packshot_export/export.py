@@ -119,8 +119,9 @@ def export_component(component: Component, directory: Path, parts: Parts) -> Exp
     write_graph(module, component.example, component.graph, family.dims, family.canvas, path)
     del module
     with torch.no_grad():
-        differences = parity.check(name, path, component.cases(), family.precision)
-        room = headroom.check(name, path, component.cases()) if family.precision == "fp16" else None
+        cases = tuple(component.cases())
+        differences = parity.check(name, path, cases, family.precision)
+        room = headroom.check(name, path, cases) if family.precision == "fp16" else None
     return Exported(name, time.monotonic() - start, differences, room)
 
 

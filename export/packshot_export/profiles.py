@@ -22,6 +22,7 @@ _LATENCY_SLOTS: Range = (1, 1, 2)
 _THROUGHPUT_SLOTS: Range = (1, 8, 16)
 #: Points of a SAM prompt. The ONNX graph takes any number; a plan has to have an end.
 _POINTS: Range = (1, 4, 64)
+_STATE: Range = (STATE_SIZE, STATE_SIZE, STATE_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ def _ranges(graph: Graph, canvas: Canvas) -> Iterator[dict[str, Range]]:
         yield {"B": _batch(graph), "N": _POINTS}
         return
     for side in canvas_buckets(canvas):
-        latents = (canvas.min_side // canvas.multiple, *(side // canvas.multiple,) * 2)
-        sizes = {"h": latents, "w": latents}
+        longest = side // canvas.multiple
+        latents = (canvas.min_side // canvas.multiple, longest, longest)
+        sizes: dict[str, Range] = {"h": latents, "w": latents}
         if graph.name != "step":
             yield {"B": _batch(graph), **sizes}
             continue
@@ -57,7 +59,7 @@ def _ranges(graph: Graph, canvas: Canvas) -> Iterator[dict[str, Range]]:
         for least, best, most in (_LATENCY_SLOTS, (1, (greatest + 1) // 2, greatest)):
             rows = (least, 2 * best, 2 * most)
             # P: a plan cannot compute nothing; a step without ControlNet rows is given one.
-            yield {"B": (least, best, most), "R": rows, "P": rows, "m": (STATE_SIZE,) * 3, **sizes}
+            yield {"B": (least, best, most), "R": rows, "P": rows, "m": _STATE, **sizes}
 
 
 def _batch(graph: Graph) -> Range:
