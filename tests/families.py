@@ -12,7 +12,11 @@ import os
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+
+from packshot.family import Precision
+from packshot_export.families import SPECS
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "families"
@@ -21,23 +25,27 @@ SOURCES = ("export", "client/packshot/contract.py", "client/packshot/family.py")
 LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "numpy")
 
 
+#: Families that are there for the tests alone. ``shallow`` has half the levels: every layer, in half the time.
+OTHERS = {"shallow": replace(SPECS["tiny-sd2"], block_out_channels=(8, 16), attention_head_dim=(1, 2))}
+
+
 @functools.cache
-def exported(name: str) -> tuple[Path, Path]:
-    """A random family's checkpoints (``diffusion``, ``controlnet``…, ``sam``) and its repository, fp32.
+def exported(name: str, precision: Precision = "fp32") -> tuple[Path, Path]:
+    """A random family's checkpoints (``diffusion``, ``controlnet``…, ``sam``) and its repository.
 
     Callers must not change either; copy them first.
     """
     from packshot.family import Manifest
-    from packshot_serving.repository import write_configs
+    from packshot_serving.repository import Deployment, write_configs
 
-    directory = CACHE / f"{name}-{_key()}"
+    directory = CACHE / f"{name}-{precision}-{_key()}"
     if not directory.is_dir():
-        _make(name, directory)
+        _make(name, precision, directory)
     os.utime(directory)
     repository = directory / "repository"
     # Configs and adapters follow the serving sources, which the key leaves out: they cost nothing.
     manifest = Manifest.read(repository)
-    write_configs(manifest.family, repository, manifest.digest)
+    write_configs(manifest.family, repository, Deployment(manifest.digest))
     # As many slots on every machine: tests say who waits for whom.
     config = repository / "denoiser" / "config.pbtxt"
     config.write_text(config.read_text().replace('"auto"', '"4"'))
@@ -49,20 +57,21 @@ def controlnets(checkpoints: Path) -> list[Path]:
     return sorted(checkpoints.glob("controlnet*"))
 
 
-def _make(name: str, directory: Path) -> None:
+def _make(name: str, precision: Precision, directory: Path) -> None:
     from packshot_export.export import export_repository
-    from packshot_export.families import make_family
+    from packshot_export.families import write_checkpoints
 
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         fresh = Path(scratch) / name
         checkpoints = fresh / "checkpoints"
-        make_family(name, checkpoints)
+        write_checkpoints({**SPECS, **OTHERS}[name], checkpoints)
         export_repository(
             checkpoints / "diffusion",
             controlnets(checkpoints),
             checkpoints / "sam",
             fresh / "repository",
+            precision,
             name=name,
         )
         if not directory.is_dir():  # another run may have been faster

@@ -370,3 +370,17 @@ ARTIFACTS: dict[str, str] = {
     for name in GRAPHS
 }
 TOKENIZER_FILE = "tokenizer/1/tokenizer.json"
+
+#: What builds TensorRT plans → how their names end. One's plans are nothing to the other.
+PLAN_ENDINGS = {"tensorrt": "plan", "tensorrt_rtx": "rtx.plan"}
+
+
+def plan_file(name: str, gpu: str, flavour: str) -> str:
+    """Where a graph's TensorRT plan lies in a repository: ``vae_decoder/1/model.sm89.plan``.
+
+    Args:
+        name: of the graph.
+        gpu: the compute capability that it is for, such as ``sm_89``.
+        flavour: of ``PLAN_ENDINGS``.
+    """
+    return f"{ARTIFACTS[name].removesuffix('onnx')}{gpu.replace('_', '')}.{PLAN_ENDINGS[flavour]}"

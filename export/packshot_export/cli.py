@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from packshot_export.export import Exported
+    from packshot_export.export import Exported, Planned
 
 
 class _Precision(StrEnum):
@@ -40,10 +40,30 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="Name of the family; else the diffusion checkpoint's.")
     ] = None,
+    tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Build TensorRT plans, too.")] = False,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="sm_NN",
+            help="Compute capability to build plans for; may be given several times. "
+            "Else that of this machine's GPU. Only tensorrt_rtx builds for others.",
+        ),
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Plans that later minor versions of TensorRT load.")
+    ] = False,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="File of TensorRT's timings, to read and to add to.")
+    ] = None,
 ) -> None:
     """Turn checkpoints into a complete model repository, proven against the originals."""
     from rich.console import Console
 
+    from packshot_export.plans import PlanSettings
+
+    if not tensorrt and (gpu or version_compatible or timing_cache):
+        raise typer.BadParameter("--gpu, --version-compatible and --timing-cache go with --tensorrt")
+    settings = PlanSettings(tuple(gpu or ()), version_compatible, timing_cache) if tensorrt else None
     console = Console(stderr=True, highlight=False)
     console.print("packshot: reading checkpoints")
     from packshot_export.export import export_repository
@@ -56,14 +76,23 @@ def export(
         precision.value,
         progress=lambda event: _print(console, event),
         name=name,
+        tensorrt=settings,
     )
+    if "tensorrt_rtx" in manifest.exporters:
+        console.print("packshot: Triton cannot load plans of tensorrt_rtx; its configs name the ONNX graphs")
     console.print(f"packshot: {repository} serves {manifest.family.name} in {manifest.family.precision}")
 
 
-def _print(console: Console, event: str | Exported) -> None:
+def _print(console: Console, event: str | Exported | Planned) -> None:
+    from packshot_export.export import Planned
+
+    if isinstance(event, Planned):
+        console.print(f"  {event.file}: {event.seconds:.1f} s, {event.size_bytes / 2**20:.1f} MiB")
+        return
     if isinstance(event, str):
         if console.is_terminal:  # a pipe gets one line for each artifact
             console.print(f"  {event} …", end="\r")
         return
     parity = ", ".join(f"{d.tensor} {d.greatest:.1e} (≤ {d.tolerance:.0e})" for d in event.differences)
-    console.print(f"  {event.name}: {event.seconds:.1f} s, off by {parity}", soft_wrap=True)
+    room = f", numbers to {event.headroom.greatest:.3g} in fp16" if event.headroom else ""
+    console.print(f"  {event.name}: {event.seconds:.1f} s, off by {parity}{room}", soft_wrap=True)

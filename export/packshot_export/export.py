@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.metadata
 import shutil
 import tempfile
@@ -13,25 +12,45 @@ from pathlib import Path
 
 import torch
 
-from packshot.contract import ARTIFACTS, MODELS, TOKENIZER_FILE
+from packshot.contract import ARTIFACTS, GRAPHS, MODELS, TOKENIZER_FILE, plan_file
 from packshot.errors import ExportError, InvalidArgument
-from packshot.family import MANIFEST_FILE, Manifest, Precision, sha256
-from packshot_export import parity
+from packshot.family import MANIFEST_FILE, Family, Manifest, Precision, sha256
+from packshot_export import headroom, parity
 from packshot_export.components import Component, components
+from packshot_export.half import half
 from packshot_export.onnx_graph import write_graph
 from packshot_export.parts import Parts, open_parts
+from packshot_export.plans import PlanBuilder, PlanSettings
+from packshot_export.profiles import profiles
 from packshot_export.tokenizer_file import write_tokenizer
 
 _EXPORTERS = ("packshot", "torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
+Progress = Callable[["str | Exported | Planned"], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An artifact that is written and proven."""
+    """A graph that is written and proven.
+
+    Attributes:
+        headroom: of an fp16 graph, its greatest number.
+    """
 
     name: str
     seconds: float
     differences: tuple[parity.Difference, ...]
+    headroom: headroom.Headroom | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A TensorRT plan that is written. Whether it computes the right thing, only its GPU can tell."""
+
+    file: str
+    seconds: float
+    size_bytes: int
 
 
 def export_repository(
@@ -40,8 +59,9 @@ def export_repository(
     sam: str | Path,
     repository: str | Path,
     precision: Precision = "fp32",
-    progress: Callable[[str | Exported], None] | None = None,
+    progress: Progress | None = None,
     name: str | None = None,
+    tensorrt: PlanSettings | None = None,
 ) -> Manifest:
     """Export checkpoints into a complete model repository.
 
@@ -52,8 +72,10 @@ def export_repository(
         sam: the same of a SAM.
         repository: directory to make; a repository that is already there is replaced.
         precision: of the weights and of the arithmetic inside the graphs.
-        progress: told an artifact's name when it begins, and :class:`Exported` when it is proven.
+        progress: told an artifact's name when it begins, and :class:`Exported` or :class:`Planned` when it
+            is there.
         name: of the family; otherwise the name of the diffusion checkpoint.
+        tensorrt: how to build TensorRT plans of the graphs, too; None: not at all.
 
     Returns:
         What was written as ``packshot.json``.
@@ -61,9 +83,10 @@ def export_repository(
     Raises:
         InvalidArgument: a checkpoint is not found or does not fit another, or ``repository`` holds
             something that is not a repository.
-        ExportError: a checkpoint cannot be served, or a graph does not match the original. Nothing is
-            left behind.
+        ExportError: a checkpoint cannot be served, a graph does not match the original, or TensorRT is
+            missing or does not take a graph. Nothing is left behind.
     """
+    builder = PlanBuilder(tensorrt) if tensorrt else None
     target = Path(repository).resolve()
     _check_target(target)
     parts = open_parts(str(diffusion), [str(one) for one in controlnets], str(sam), precision, name)
@@ -76,7 +99,9 @@ def export_repository(
             report(component.graph.name)
             report(export_component(component, fresh, parts))
             del component
-        manifest = _complete(fresh, parts)
+        if builder:
+            build_plans(builder, fresh, parts.family, report)
+        manifest = _complete(fresh, parts, builder)
         _swap(fresh, target, Path(scratch) / "replaced")
     return manifest
 
@@ -85,39 +110,64 @@ def export_component(component: Component, directory: Path, parts: Parts) -> Exp
     """Write one graph where a repository has it, and prove it.
 
     Raises:
-        ExportError: it does not match the original.
+        ExportError: it does not match the original, or comes too near the end of fp16.
     """
     start = time.monotonic()
     name, family = component.graph.name, parts.family
     path = directory / ARTIFACTS[name]
-    module = component.module
-    if family.precision == "fp16":
-        # A copy: the originals stay fp32, for the proof.
-        module = copy.deepcopy(module).half()
+    module = half(component.module) if family.precision == "fp16" else component.module
     write_graph(module, component.example, component.graph, family.dims, family.canvas, path)
     del module
     with torch.no_grad():
-        differences = parity.check(name, path, component.cases(), family.precision)
-    return Exported(name, time.monotonic() - start, differences)
+        cases = tuple(component.cases())
+        differences = parity.check(name, path, cases, family.precision)
+        room = headroom.check(name, path, cases) if family.precision == "fp16" else None
+    return Exported(name, time.monotonic() - start, differences, room)
 
 
-def _complete(directory: Path, parts: Parts) -> Manifest:
-    """Everything of a repository but the graphs."""
+def build_plans(builder: PlanBuilder, directory: Path, family: Family, report: Progress) -> None:
+    """Write the plans of every graph where a repository has them.
+
+    Raises:
+        ExportError: TensorRT does not take a graph.
+    """
+    for gpu in builder.gpus:
+        for name, graph in GRAPHS.items():
+            file = plan_file(name, gpu, builder.flavour)
+            report(file)
+            start = time.monotonic()
+            plan = builder.build(name, directory / ARTIFACTS[name], profiles(graph, family), gpu)
+            (directory / file).write_bytes(plan)
+            report(Planned(file, time.monotonic() - start, len(plan)))
+
+
+def _complete(directory: Path, parts: Parts, builder: PlanBuilder | None) -> Manifest:
+    """Everything of a repository but graphs and plans."""
     write_tokenizer(parts.tokenizer, directory / TOKENIZER_FILE)
     artifacts = sorted(
-        [*directory.rglob("*.onnx"), *directory.rglob("*.onnx.data"), directory / TOKENIZER_FILE]
+        path
+        for path in directory.rglob("*")
+        if path.name.endswith((".onnx", ".onnx.data", ".plan")) or path == directory / TOKENIZER_FILE
     )
+    exporters = {package: importlib.metadata.version(package) for package in _EXPORTERS}
+    if builder:
+        exporters[builder.flavour] = builder.version
     manifest = Manifest(
         family=parts.family,
         checkpoints={source.part: source.checkpoint() for source in parts.sources()},
         artifacts={path.relative_to(directory).as_posix(): sha256(path) for path in artifacts},
-        exporters={package: importlib.metadata.version(package) for package in _EXPORTERS},
+        exporters=exporters,
     )
     manifest.write(directory)
     # Imported late: what serves a repository is no part of making its graphs.
-    from packshot_serving.repository import write_configs
+    from packshot_serving.repository import Deployment, Plans, write_configs
 
-    write_configs(parts.family, directory, manifest.digest)
+    plans = None
+    if builder and builder.flavour == "tensorrt":  # Triton's backend loads no other plans
+        plans = Plans(
+            builder.gpus, {name: len(profiles(graph, parts.family)) for name, graph in GRAPHS.items()}
+        )
+    write_configs(parts.family, directory, Deployment(manifest.digest, plans=plans))
     return manifest
 
 

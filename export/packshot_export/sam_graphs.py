@@ -26,7 +26,8 @@ class SamEncoder(nn.Module):
     def forward(self, image: Tensor, reshaped_input_size: Tensor) -> dict[str, Tensor]:
         """uint8 [B, S, S, 3] and int64 [B, 2] (height, width) → [B, E, s, s]."""
         dtype = next(self.vision_encoder.parameters()).dtype
-        pixels = (image.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        # TensorRT knows bytes as inputs and outputs only: a cast comes first, or last.
+        pixels = (image.float().permute(0, 3, 1, 2) / 255 - self.mean) / self.std
         # Padding comes after the normalisation, so it is the mean colour and not black.
         side = torch.arange(image.shape[1])
         inside_y = side[None, :, None] < reshaped_input_size[:, 0, None, None]

@@ -26,8 +26,9 @@ class VaeEncoder(nn.Module):
 
     def forward(self, image: Tensor, mask_image: Tensor) -> dict[str, Tensor]:
         """uint8 [B, H, W, 3] and [B, H, W] → [B, C, h, w] and [B, 1, h, w]."""
-        repaint = (mask_image >= MASK_THRESHOLD)[:, None]
-        pixels = image.permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        # TensorRT knows bytes as inputs and outputs only: a cast comes first, or last.
+        repaint = (mask_image.float() >= MASK_THRESHOLD)[:, None]
+        pixels = image.float().permute(0, 3, 1, 2) / 255 * 2 - 1
         # Holes are 0 in [−1, 1]: mid-grey.
         masked = torch.where(repaint, 0.0, pixels).to(self.vae.dtype)
         # The mode, where diffusers samples: an image must not depend on a draw.
@@ -54,4 +55,4 @@ class VaeDecoder(nn.Module):
         decoded = self.vae.decode(scaled, return_dict=False)[0].float()
         pixels = (decoded / 2 + 0.5).clamp(0, 1) * 255
         # round is half to even, as numpy's.
-        return {"image": pixels.round().to(torch.uint8).permute(0, 2, 3, 1)}
+        return {"image": pixels.round().permute(0, 2, 3, 1).to(torch.uint8)}

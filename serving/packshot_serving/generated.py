@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2
 
 from packshot.contract import ARTIFACTS, GRAPHS, MODELS, SYMBOLS, Tensor
 from packshot.family import Family
-from packshot_serving.repository import config_files
+from packshot_serving.repository import Deployment, config_files
 
 REPOSITORY = Path("model_repository")
 TENSORS = Path("docs/tensors.md")
@@ -23,7 +23,7 @@ TENSORS = Path("docs/tensors.md")
 
 def generated_files(family: Family, artifacts: str) -> dict[Path, str]:
     """Path in the source tree → text, for every generated file that is committed."""
-    configs = {REPOSITORY / path: text for path, text in config_files(family, artifacts).items()}
+    configs = {REPOSITORY / path: text for path, text in config_files(family, Deployment(artifacts)).items()}
     return {**configs, TENSORS: tensor_tables()}
 
 

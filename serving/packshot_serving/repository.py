@@ -5,12 +5,14 @@ Everything here is derived from :mod:`packshot.contract` and a family; nothing i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from packshot.contract import ENSEMBLES, MODELS, Model, Step, Tensor
+from packshot.contract import ARTIFACTS, ENSEMBLES, MODELS, Model, Step, Tensor, plan_file
 from packshot.errors import RepositoryError
 from packshot.family import Family
 from packshot_serving.denoiser_settings import DEFAULTS
@@ -38,29 +40,54 @@ __all__ = ["TritonPythonModel"]
 '''
 
 
-def write_configs(family: Family, repository: Path, artifacts: str = "", device: DeviceName = "cpu") -> None:
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """TensorRT plans beside the ONNX graphs, for Triton's ``tensorrt`` backend to load instead.
+
+    Attributes:
+        gpus: compute capabilities that there are plans for, such as ``sm_90``.
+        num_profiles: by graph, its plans' optimisation profiles.
+    """
+
+    gpus: tuple[str, ...]
+    num_profiles: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a repository's configs depend on besides its family.
+
+    Attributes:
+        artifacts: the manifest's digest, which ``generate``'s config tells to clients; empty where
+            there are no artifacts yet.
+        device: where the models that hold weights compute.
+        plans: for a server with NVIDIA's ``tensorrt`` backend; None: the ONNX graphs are served.
+    """
+
+    artifacts: str = ""
+    device: DeviceName = "cpu"
+    plans: Plans | None = None
+
+
+def write_configs(family: Family, repository: Path, deployment: Deployment = Deployment()) -> None:
     """Write the configs and adapters of every served model.
 
     Args:
         family: binds the contract's dims; every config carries it as the parameter ``family``.
         repository: an existing directory; artifacts are put there by the exporter.
-        artifacts: the manifest's digest of them, which ``generate``'s config tells to clients; empty
-            where there are none yet.
-        device: where the models that hold weights compute.
+        deployment: the rest that they depend on.
     """
-    for path, text in config_files(family, artifacts, device).items():
+    for path, text in config_files(family, deployment).items():
         target = repository / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
 
-def config_files(family: Family, artifacts: str = "", device: DeviceName = "cpu") -> dict[str, str]:
+def config_files(family: Family, deployment: Deployment = Deployment()) -> dict[str, str]:
     """The same as :func:`write_configs`, as path in the repository → text."""
     files = {}
     for model in MODELS.values():
-        config = model_config(model, family, device)
-        if model.name == "generate" and artifacts:
-            config.parameters["artifacts"].string_value = artifacts
+        config = model_config(model, family, deployment)
         files[f"{model.name}/config.pbtxt"] = _HEADER + text_format.MessageToString(config)
         if model.kind == "python":
             files[f"{model.name}/1/model.py"] = _MODEL_PY.format(name=model.name)
@@ -103,7 +130,11 @@ def instance_kind(model: Model, device: DeviceName) -> int:
     return _KINDS[device if model.kind == "onnxruntime" or model.name == "denoiser" else "cpu"]
 
 
-def model_config(model: Model, family: Family, device: DeviceName = "cpu") -> pb.ModelConfig:
+def model_config(
+    model: Model,
+    family: Family,
+    deployment: Deployment = Deployment(),
+) -> pb.ModelConfig:
     """The Triton config of one model."""
     config = pb.ModelConfig(name=model.name, max_batch_size=model.max_batch_size)
     for tensor in model.inputs:
@@ -120,6 +151,8 @@ def model_config(model: Model, family: Family, device: DeviceName = "cpu") -> pb
             pb.ModelOutput(name=tensor.name, data_type=_TYPES[tensor.dtype], dims=_dims(tensor, family))
         )
     config.parameters["family"].string_value = family.to_json()
+    if model.name == "generate" and deployment.artifacts:
+        config.parameters["artifacts"].string_value = deployment.artifacts
     if model.kind == "ensemble":
         config.platform = "ensemble"
         config.ensemble_scheduling.step.extend(_ensemble_step(step) for step in ENSEMBLES[model.name])
@@ -127,16 +160,32 @@ def model_config(model: Model, family: Family, device: DeviceName = "cpu") -> pb
     config.backend = model.kind
     if model.decoupled:
         config.model_transaction_policy.decoupled = True
-    config.instance_group.add(count=1, kind=instance_kind(model, device))
+    config.instance_group.add(count=1, kind=instance_kind(model, deployment.device))
     if model.kind == "onnxruntime":
-        config.default_model_filename = "model.onnx"
+        config.default_model_filename = Path(ARTIFACTS[model.name]).name
         config.dynamic_batching.SetInParent()
+        if deployment.plans:
+            _serve_plans(config, deployment.plans)
     if model.response_cache:
         config.response_cache.enable = True
     if model.name == "denoiser":
         for name, value in DEFAULTS.items():
             config.parameters[name].string_value = value
     return config
+
+
+def _serve_plans(config: pb.ModelConfig, plans: Plans) -> None:
+    """Let Triton's ``tensorrt`` backend take the plan that was built for the GPU it finds."""
+    config.backend = "tensorrt"
+    names = [Path(plan_file(config.name, gpu, "tensorrt")).name for gpu in plans.gpus]
+    config.default_model_filename = names[0]
+    for gpu, name in zip(plans.gpus, names, strict=True):
+        digits = gpu.removeprefix("sm_")
+        config.cc_model_filenames[f"{digits[:-1]}.{digits[-1]}"] = name
+    (group,) = config.instance_group
+    group.kind = pb.ModelInstanceGroup.KIND_GPU
+    # Triton takes the profile whose best shapes come nearest to the batch.
+    group.profile.extend(str(number) for number in range(plans.num_profiles[config.name]))
 
 
 def _dims(tensor: Tensor, family: Family) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import pytest
 from packshot.errors import ServerStartError
 from packshot.family import Manifest
 from packshot_serving.launcher import TritonServer
-from packshot_serving.repository import write_configs
+from packshot_serving.repository import Deployment, write_configs
 from tests.families import exported
 from tests.integration.triton import Triton
 
@@ -23,7 +23,7 @@ HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 def for_gpu(tmp_path: Path) -> Path:
     """A tiny family whose configs ask for a GPU."""
     repository = shutil.copytree(exported("tiny-sd2")[1], tmp_path / "repository")
-    write_configs(Manifest.read(repository).family, repository, device="cuda")
+    write_configs(Manifest.read(repository).family, repository, Deployment(device="cuda"))
     return repository
 
 

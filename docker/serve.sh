@@ -1,0 +1,17 @@
+#!/bin/sh
+# Serves $PACKSHOT_REPOSITORY: a directory, or s3://… . Arguments go to the server that is started.
+set -eu
+: "${PACKSHOT_REPOSITORY:?a directory or s3://BUCKET/PATH}"
+case "$PACKSHOT_REPOSITORY" in
+  *://*)
+    # Triton fetches it itself, so there are no files whose hashes `packshot serve` could check.
+    exec tritonserver \
+      --model-repository="$PACKSHOT_REPOSITORY" \
+      --cache-config=local,size=268435456 \
+      --disable-auto-complete-config \
+      "$@"
+    ;;
+  *)
+    exec python3 -m packshot serve --repository "$PACKSHOT_REPOSITORY" --bind 0.0.0.0 "$@"
+    ;;
+esac

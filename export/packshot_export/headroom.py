@@ -1,0 +1,110 @@
+"""How near the numbers inside an fp16 graph come to the end of fp16.
+
+ONNX Runtime's CPU kernels compute much of an fp16 graph in fp32 and may keep what lies between two nodes
+there, too. So a graph whose numbers leave the range of fp16 can be right on a CPU and answer NaN on a GPU.
+Here every fp16 tensor between the nodes is looked at itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from packshot.errors import ExportError
+from packshot_export.cases import Case
+
+LARGEST_FP16 = 65504.0
+#: The cases are not the worst that there is, so this factor has to be left.
+MARGIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """The greatest magnitude in any fp16 tensor of a graph, and which tensor it is."""
+
+    tensor: str
+    greatest: float
+
+
+def check(name: str, path: Path, cases: Iterable[Case]) -> Headroom:
+    """Find the greatest fp16 number that a graph computes on some cases.
+
+    Args:
+        path: of the graph; a file is written beside it for the time of the call.
+
+    Raises:
+        ExportError: it is more than half of what fp16 can hold.
+    """
+    found = measure(path, cases)
+    if not found.greatest <= LARGEST_FP16 / MARGIN:
+        raise ExportError(
+            f"{name}: got magnitudes to {found.greatest:.3g} in {found.tensor}, expected at most "
+            f"{LARGEST_FP16 / MARGIN:.0f} in fp16, half of its range; export it with --precision fp32"
+        )
+    return found
+
+
+def measure(path: Path, cases: Iterable[Case]) -> Headroom:
+    """The same without judging it."""
+    watching = path.with_name(f"{path.stem}.headroom.onnx")  # beside it: large weights are found from there
+    try:
+        tensors = _write_watching(path, watching)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(watching, options, providers=["CPUExecutionProvider"])
+        greatest = np.zeros(len(tensors), np.float32)
+        for case in cases:
+            if any(value.numel() == 0 for value in case.inputs.values()):
+                continue  # nothing has no greatest number
+            feeds = {tensor: value.numpy() for tensor, value in case.inputs.items()}
+            greatest = np.maximum(greatest, session.run([f"{name}/greatest" for name in tensors], feeds))
+    finally:
+        watching.unlink(missing_ok=True)
+    worst = int(np.argmax(greatest))  # a NaN counts as the greatest
+    return Headroom(tensors[worst], float(greatest[worst]))
+
+
+def _write_watching(path: Path, watching: Path) -> list[str]:
+    """Write the graph with the greatest magnitude of each fp16 tensor as further outputs."""
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    dtypes = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    masks = set(_attention_masks(graph))
+    tensors = [
+        output
+        for node in graph.node
+        for output in node.output
+        if dtypes.get(output) == TensorProto.FLOAT16 and output not in masks
+    ]
+    for tensor in tensors:
+        wide, positive, greatest = (f"{tensor}/{part}" for part in ("fp32", "magnitude", "greatest"))
+        graph.node.extend(
+            [
+                helper.make_node("Cast", [tensor], [wide], to=TensorProto.FLOAT),
+                helper.make_node("Abs", [wide], [positive]),
+                helper.make_node("ReduceMax", [positive], [greatest], keepdims=0),
+            ]
+        )
+        graph.output.append(helper.make_tensor_value_info(greatest, TensorProto.FLOAT, []))
+    onnx.save(model, watching)
+    return tensors
+
+
+def _attention_masks(graph: onnx.GraphProto) -> Iterator[str]:
+    """Tensors that are at the end of the range on purpose: masks, and logits with a mask on them."""
+    ends = {
+        weight.name
+        for weight in graph.initializer
+        if weight.data_type == TensorProto.FLOAT16
+        and int(np.prod(weight.dims)) == 1
+        and numpy_helper.to_array(weight).item() <= -LARGEST_FP16
+    }
+    masks = {node.output[0] for node in graph.node if node.op_type == "Where" and ends & set(node.input)}
+    yield from masks
+    yield from (node.output[0] for node in graph.node if node.op_type == "Add" and masks & set(node.input))
