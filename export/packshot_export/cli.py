@@ -79,7 +79,8 @@ def export(
         tensorrt=settings,
     )
     if "tensorrt_rtx" in manifest.exporters:
-        console.print("packshot: Triton cannot load plans of tensorrt_rtx; its configs name the ONNX graphs")
+        text = "packshot: Triton cannot load plans of tensorrt_rtx; its configs name the ONNX graphs"
+        console.print(text, soft_wrap=True)
     console.print(f"packshot: {repository} serves {manifest.family.name} in {manifest.family.precision}")
 
 
