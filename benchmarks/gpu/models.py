@@ -27,6 +27,9 @@ from packshot_serving.engine import STATE_SIZE, DenoiseRequest
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+Module = TypeVar("Module", bound=nn.Module)
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """What is measured.
@@ -125,7 +128,7 @@ class Models:
             "control_embedding": ControlEmbedding([self.controlnet]),
         }
 
-    def fast(self, module: nn.Module) -> nn.Module:
+    def fast(self, module: Module) -> Module:
         """A copy in the precision that is timed."""
         return copy.deepcopy(module).to(self.dtype).eval()
 
