@@ -9,6 +9,7 @@ COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY client client
 COPY export export
 COPY serving serving
+COPY benchmarks benchmarks
 # In an environment of its own that sees the image's tensorrt. The proof of parity runs on the CPU.
 RUN python3 -m venv --system-site-packages /opt/packshot \
  && /opt/packshot/bin/pip install --no-cache-dir --constraint constraints.txt '.[export]'

@@ -9,6 +9,7 @@ COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY client client
 COPY export export
 COPY serving serving
+COPY benchmarks benchmarks
 # Not the extra "serve": it brings the wheel's own tritonserver, and ONNX Runtime for CPUs.
 # Triton's Python models run in the image's own Python, which finds this directory by PYTHONPATH.
 RUN pip install --no-cache-dir --constraint constraints.txt --target /opt/packshot \
