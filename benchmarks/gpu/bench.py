@@ -43,8 +43,10 @@ class Bench:
     @property
     def limit_tflops(self) -> float | None:
         """The card's matrix rate in the precision that is timed, as its own section has measured it."""
-        rates = [row["tflops"] for row in self.report.rows("limits") if row.get("name") == "matmul fp16"]
-        return max(rates, default=None)
+        name = f"matmul {self.models.precision}"
+        return max(
+            (row["tflops"] for row in self.report.rows("limits") if row.get("name") == name), default=None
+        )
 
     @cached_property
     def flop_of_row(self) -> float:
@@ -97,7 +99,7 @@ class Bench:
     def rated(self, flop: float, ms: float) -> Row:
         """The rate of some work, and its share of the limit."""
         tflops, limit = flop / ms / 1e9, self.limit_tflops
-        return {"tflops": round(tflops, 3), "of_limit": round(tflops / limit, 4) if limit else None}
+        return {"tflops": float(f"{tflops:.4g}"), "of_limit": round(tflops / limit, 4) if limit else None}
 
 
 def difference(found: torch.Tensor | np.ndarray, wanted: torch.Tensor | np.ndarray) -> Row:

@@ -11,11 +11,11 @@ from benchmarks.gpu.report import Row
 
 
 def limits(bench: Bench) -> Iterator[Row]:
-    """TFLOP/s of square products on random data, fp16 and bf16 in turn, and GB/s of a copy."""
-    device = bench.models.device
+    """TFLOP/s of square products on random data, in the timed precision and bf16, and GB/s of a copy."""
+    models, device = bench.models, bench.models.device
     for size in (4096, 8192, 16384) if bench.cuda else (256,):
         works = {}
-        for name, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
+        for name, dtype in ((models.precision, models.dtype), ("bf16", torch.bfloat16)):
             a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
             works[f"matmul {name}"] = lambda a=a, b=b: a @ b
         yield from bench.timed(works, 2.0 * size**3, size=size)

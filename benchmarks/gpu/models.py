@@ -67,6 +67,7 @@ class Models:
 
     def __init__(self, sizes: Sizes, device: str, dtype: torch.dtype) -> None:
         self.sizes, self.device, self.dtype = sizes, device, dtype
+        self.precision = {torch.float16: "fp16", torch.float32: "fp32"}[dtype]
         self._tokenizer = make_tokenizer(sizes.spec.pad_token)
 
     @cached_property

@@ -35,7 +35,7 @@ def pictures(bench: Bench) -> Iterator[Row]:
     request, steps_of_one = models.request(0), models.sizes.steps
     reference, _ = _serve(bench, TorchRunner(models.step, models.device), [request], 1)
     fused, _ = _serve(bench, TorchRunner(models.fast_step, models.device), [request], 1)
-    yield {"name": "fp16 torch, latents", **difference(fused[0], reference[0])}
+    yield {"name": f"torch {models.precision}, latents", **difference(fused[0], reference[0])}
     runner = bench.onnx_runner
     found, _ = _serve(bench, runner, [request], 1)
     yield {"name": "onnxruntime, latents", **difference(found[0], reference[0])}

@@ -54,7 +54,7 @@ def test_every_way_is_timed_at_every_size_and_set_against_the_limit(result):
         assert row["ms"] > 0
         assert row["of_limit"] > 0
     picture = result["sections"]["counted"]["rows"][0]
-    limit = max(r["tflops"] for r in result["sections"]["limits"]["rows"] if r["name"] == "matmul fp16")
+    limit = max(r["tflops"] for r in result["sections"]["limits"]["rows"] if r["name"] == "matmul fp32")
     assert math.isclose(picture["limit_ms"], picture["tflop"] / limit * 1e3, rel_tol=0.2)
 
 
