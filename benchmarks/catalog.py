@@ -1,6 +1,6 @@
 """A catalogue of many items: its throughput against what the server can do, and the runner's memory.
 
-``python benchmarks/catalog.py [REPOSITORY] [--items N] [--output FILE]``. The server's saturated rate is
+``python -m benchmarks.catalog [REPOSITORY] [--items N] [--output FILE]``. The server's saturated rate is
 measured in the same run, before and after the catalogue: the requests that an item makes (its photo
 segmented, its picture generated, the picture segmented for the gate), inputs ready, as many at a time as
 the runner has items in work; nothing is decoded, composed, encoded or written.
@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from benchmarks import machine
 from packshot import AsyncStudio, Composition, Options, Placement, compose
 from packshot.catalog.ledger import records
 from packshot.cutout import Cutout
@@ -168,9 +168,7 @@ def main() -> int:
         "side": SIDE,
         "num_inference_steps": PARAMETERS.num_inference_steps,
         "max_in_flight": IN_FLIGHT,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
+        **machine.describe("onnxruntime", "tritonclient"),
     }
     text = json.dumps(result, indent=1)
     sys.stdout.write(text + "\n")

@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2
 from packshot.contract import ENSEMBLES, MODELS
 from packshot.errors import RepositoryError
 from packshot.family import Canvas, Family
-from packshot_serving.repository import config_files, lay_out, model_config, write_configs
+from packshot_serving.repository import Deployment, config_files, lay_out, model_config, write_configs
 
 DIMS = {"C": 4, "T": 77, "D": 1024, "K": 1, "G": 320, "S": 1024, "s": 64, "E": 256, "4s": 256}
 FAMILY = Family("sd2", "fp32", DIMS, Canvas(), {"prediction_type": "epsilon"})
@@ -55,7 +55,7 @@ def test_the_family_survives_the_journey_through_a_config():
 
 def test_on_a_gpu_are_the_models_that_hold_weights():
     kinds = {
-        name: {group.kind for group in model_config(model, FAMILY, "cuda").instance_group}
+        name: {group.kind for group in model_config(model, FAMILY, Deployment(device="cuda")).instance_group}
         for name, model in MODELS.items()
     }
     gpu = {model_config_pb2.ModelInstanceGroup.KIND_GPU}
@@ -75,7 +75,7 @@ def test_a_repository_laid_out_for_a_gpu_keeps_what_its_operator_changed(tmp_pat
     lay_out(source, target, "cuda")
     for name, model in MODELS.items():
         ours = text_format.Parse((target / name / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
-        wanted = model_config(model, FAMILY, "cuda")
+        wanted = model_config(model, FAMILY, Deployment(device="cuda"))
         if name == "vae_decoder":
             wanted.instance_group[0].count = 3
         assert ours == wanted
