@@ -23,12 +23,12 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from benchmarks import machine
 from packshot import AsyncStudio, Composition, Options, Placement, compose
 from packshot.cutout import Cutout
 from packshot.edges import canny
 from packshot.parameters import CATALOGUE, Parameters
 from packshot.prompts import Letterbox, SamPrompt, sam_prompts
+from packshot_bench import machine
 from packshot_serving.launcher import TritonServer
 
 TARGET, MEMORY_TARGET = 0.95, 1.1

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe
 from packshot.family import Family, Manifest
 from packshot.parameters import Parameters
+from packshot_bench.machine import describe
 from packshot_serving.engine import DenoiseRequest, OnnxStepRunner, StepBatch
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_batch

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe
 from packshot.family import Canvas, Family
 from packshot.parameters import Parameters
+from packshot_bench.machine import describe
 from packshot_serving.engine import DenoiseRequest, Engine, Policy, StepBatch
 
 TARGET_MS = 0.25

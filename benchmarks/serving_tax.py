@@ -16,80 +16,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
-from benchmarks.machine import describe
-from packshot.contract import ARTIFACTS, TOKENIZER_FILE
 from packshot.family import Family, Manifest
 from packshot.generation import generate_arrays, prompts
 from packshot.parameters import Parameters
-from packshot_serving.engine import DenoiseRequest, OnnxStepRunner
-from packshot_serving.engine.batch_step import StepCache, advance
-from packshot_serving.engine.preparation import Preparation
+from packshot_bench.job import Job, make_job
+from packshot_bench.machine import describe
+from packshot_bench.subjects.onnx_loop import OnnxLoop
 from packshot_serving.launcher import TritonServer
 
 TARGET = 1.05
 SIDE, PARAMETERS = 256, Parameters(25)
 
 Arrays = dict[str, np.ndarray]
-Generate = Callable[[Arrays], np.ndarray]
+Generate = Callable[[Job], np.ndarray]
 
 
-def request(family: Family, seed: int) -> Arrays:
-    """A picture with a square product, and random edges."""
-    random = np.random.default_rng(seed)
-    mask = np.full((SIDE, SIDE), 255, np.uint8)
-    mask[SIDE // 4 : SIDE // 2, SIDE // 4 : SIDE // 2] = 0
-    image = random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    edges = np.where(random.random((SIDE, SIDE)) < 0.05, 255, 0).astype(np.uint8)
-    # Another prompt each time: else the response cache would spare the server the text encoder.
-    texts = prompts(f"a cup on a beach, {seed}", "blurry")
-    arrays = generate_arrays(image, mask, edges, texts, PARAMETERS, 1, family.dims["K"])
-    return {**arrays, "seed": np.array([seed], np.int64)}
+def request(job: Job, family: Family) -> Arrays:
+    """A job's tensors for ``generate``."""
+    composition = job.composition
+    # Another prompt in each job: else the response cache would spare the server the text encoder.
+    texts = prompts(job.prompt, job.negative_prompt)
+    arrays = generate_arrays(
+        composition.image, composition.mask_image, job.control_image, texts, PARAMETERS, 1, family.dims["K"]
+    )
+    return {**arrays, "seed": np.array([job.seed], np.int64), "latents": job.latents}
 
 
-def in_process(repository: Path, family: Family) -> Generate:
-    """The chain as plain calls."""
-
-    def session(name: str) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = repository / ARTIFACTS[name]
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    tokenizer = Tokenizer.from_file(str(repository / TOKENIZER_FILE))
-    text_encoder, encoder, decoder = map(session, ("text_encoder", "vae_encoder", "vae_decoder"))
-    runner = OnnxStepRunner((repository / ARTIFACTS["step"]).parent)
-    preparation = Preparation(runner, family)
-
-    def generate(arrays: Arrays) -> np.ndarray:
-        ids = [tokenizer.encode(arrays[name].item().decode()).ids for name in ("prompt", "negative_prompt")]
-        embeds = [text_encoder.run(None, {"input_ids": np.array([each], np.int64)})[0] for each in ids]
-        pictures = {name: arrays[name][None] for name in ("image", "mask_image")}
-        masked, mask = encoder.run(["masked_image_latents", "mask_latents"], pictures)
-        asked = DenoiseRequest(
-            np.asarray(embeds[0])[0], np.asarray(embeds[1])[0], np.asarray(masked)[0], np.asarray(mask)[0],
-            arrays["control_image"], arrays["seed"].item(), parameters=PARAMETERS,
-        )  # fmt: skip
-        slot, cache = preparation.begin(asked, preparation.check(asked)), StepCache()
-        while not slot.finished:
-            advance(runner, [slot], cache)
-        return np.asarray(decoder.run(None, {"latents": slot.state[:1]})[0])[0]
-
-    return generate
-
-
-def served(server: TritonServer) -> Generate:
+def served(server: TritonServer, family: Family) -> Generate:
     """The chain as one call of a server."""
     client = InferenceServerClient(server.grpc_address)
 
-    def generate(arrays: Arrays) -> np.ndarray:
+    def generate(job: Job) -> np.ndarray:
         inputs = []
-        for name, array in arrays.items():
+        for name, array in request(job, family).items():
             inputs.append(InferInput(name, [1, *array.shape], np_to_triton_dtype(array.dtype)))
             inputs[-1].set_data_from_numpy(array[None])
         answer: Any = client.infer("generate", inputs)
@@ -103,14 +65,14 @@ def measure(repository: Path, pairs: int) -> tuple[list[float], list[float], int
     family = Manifest.read(repository).family
     times: tuple[list[float], list[float]] = ([], [])
     worst = 0
-    with TritonServer(repository) as server:
-        both = served(server), in_process(repository, family)
+    with TritonServer(repository) as server, OnnxLoop(repository) as loop:
+        both = served(server, family), lambda job: loop.paint(job).image
         for seed in range(-1, pairs):  # the first pair warms both up
             pictures = []
-            arrays = request(family, seed + 1)
+            job = make_job(family, SIDE, PARAMETERS, seed + 1)
             for way, generate in enumerate(both) if seed % 2 else reversed(list(enumerate(both))):
                 began = time.perf_counter()
-                pictures.append(generate(arrays))
+                pictures.append(generate(job))
                 if seed >= 0:
                     times[way].append(time.perf_counter() - began)
             worst = max(worst, int(np.abs(pictures[0].astype(int) - pictures[1]).max()))

@@ -25,7 +25,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.machine import describe
+from packshot_bench.machine import describe
 from packshot_serving.installation import find_installation
 
 REQUESTS, ROUNDS = 24, 3

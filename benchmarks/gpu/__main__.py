@@ -19,7 +19,7 @@ from benchmarks.gpu.parts import parity, parts
 from benchmarks.gpu.report import Report, Row
 from benchmarks.gpu.steps import compiled, pictures, steps
 from benchmarks.gpu.together import overlap, where
-from benchmarks.machine import commit, describe, describe_gpu
+from packshot_bench.machine import commit, describe, describe_gpu
 from packshot_export.loading import quiet_libraries
 
 #: In this order: what everything else is compared with first, what takes minutes last.

@@ -37,8 +37,7 @@ def save_png(path: str | os.PathLike[str], pixels: np.ndarray, made_by: Mapping[
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise expected("output", str(path), "a name that ends in .png")
-    info = PngInfo()
-    info.add_itxt(TEXT_KEY, json.dumps(made_by, ensure_ascii=False, allow_nan=False))
+    info = png_info(made_by)
     # Its own name, not the file's: that may be as long as a name can be already.
     partial = path.with_name(f".packshot-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -50,6 +49,13 @@ def save_png(path: str | os.PathLike[str], pixels: np.ndarray, made_by: Mapping[
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise expected("output", f"{path} ({why})", "a place to write to") from None
+
+
+def png_info(made_by: Mapping[str, Any]) -> PngInfo:
+    """What Pillow writes into a PNG so that :func:`read_made_by` finds it."""
+    info = PngInfo()
+    info.add_itxt(TEXT_KEY, json.dumps(made_by, ensure_ascii=False, allow_nan=False))
+    return info
 
 
 def read_made_by(path: str | os.PathLike[str]) -> dict[str, Any]:

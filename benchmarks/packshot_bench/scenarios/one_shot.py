@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from packshot import Parameters
+from packshot import Parameters, canny
+from packshot.catalog.gate import edge_f1
 from packshot_bench.context import Context, subjects
 from packshot_bench.job import Job, make_job
-from packshot_bench.quality import edge_f1
 from packshot_bench.results import Row
 from packshot_bench.subjects import Subject
 
@@ -85,7 +85,8 @@ class _Running:
         for stage, seconds in painted.stages_s.items():
             self.stages_s.setdefault(stage, []).append(seconds)
         self.images.append(painted.image)
-        self.edge_f1.append(edge_f1(painted.image, job))
+        found, wanted = canny(painted.image) > 0, job.control_image > 0
+        self.edge_f1.append(edge_f1(found, wanted, np.ones_like(wanted)))
 
     def row(self, scenario: str, name: str, case: dict[str, int], reference: list[np.ndarray] | None) -> Row:
         quality = {"edge_f1": float(np.mean(self.edge_f1))}

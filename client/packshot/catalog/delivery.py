@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from packshot.catalog.styles import Format
-from packshot.png import TEXT_KEY
+from packshot.png import png_info
 
 SUFFIXES: Mapping[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 #: 4:4:4, since products are red as often as shops are not.
@@ -39,8 +38,7 @@ def encoded(image: np.ndarray, form: Format, made_by: Mapping[str, Any], xmp: by
     """
     picture, file = Image.fromarray(image), io.BytesIO()
     if form == "png":
-        info = PngInfo()
-        info.add_itxt(TEXT_KEY, json.dumps(made_by, ensure_ascii=False, allow_nan=False))
+        info = png_info(made_by)
         info.add_itxt(_XMP_KEY, xmp.decode())
         picture.save(file, "PNG", pnginfo=info)
     elif form == "jpeg":

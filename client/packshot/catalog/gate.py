@@ -11,7 +11,7 @@ import numpy as np
 from packshot.arrays import check_uint8
 from packshot.canvas import Composition
 from packshot.checks import number
-from packshot.edges import canny
+from packshot.edges import canny, contour
 from packshot.errors import expected
 
 #: Edges this near each other are the same edge.
@@ -143,12 +143,12 @@ def measure(
     edges, wanted = canny(picture) > 0, canny(composition.image) > 0
     rim = _near(product, _RIM_PX) & _near(scene, _RIM_PX)
     luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    outline = _outline(product)
+    outline = contour(product.astype(np.uint8) * np.uint8(255)) > 0
     return Measures(
         product_difference=float(difference.max(initial=0)),
         object_expansion=None if found is None else float((found & ~product).sum() / product.sum()),
-        edge_f1_inside=_edge_f1(edges, wanted, product & ~rim),
-        edge_f1_rim=_edge_f1(edges, outline, rim),
+        edge_f1_inside=edge_f1(edges, wanted, product & ~rim),
+        edge_f1_rim=edge_f1(edges, outline, rim),
         boundary_gradient=_boundary_gradient(luma, product),
         # A product may leave nothing but its own soft rim to the scene.
         clipped=float(np.isin(luma[scene], (0, 255)).mean()) if scene.any() else 0.0,
@@ -157,7 +157,7 @@ def measure(
     )
 
 
-def _edge_f1(found: np.ndarray, wanted: np.ndarray, area: np.ndarray) -> float:
+def edge_f1(found: np.ndarray, wanted: np.ndarray, area: np.ndarray) -> float:
     """F1 of two edge maps inside an area, bool [H, W] each; 1 if there is nothing to find."""
     found, wanted = found & area, wanted & area
     if not found.any() and not wanted.any():
@@ -181,10 +181,6 @@ def _near(area: np.ndarray, pixels: int) -> np.ndarray:
     """bool [H, W]: within so many pixels of an area, diagonals counting as one."""
     kernel = np.ones((2 * pixels + 1,) * 2, np.uint8)
     return cv2.dilate(area.astype(np.uint8), kernel) > 0
-
-
-def _outline(product: np.ndarray) -> np.ndarray:
-    return product & (cv2.erode(product.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
 
 
 def _short(value: Any) -> str:

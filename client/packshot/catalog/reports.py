@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def write_reports(
         The summary: items by status, lines left out, pictures delivered and rejected, failures by reason.
     """
     suffix = f"-{shard.name}" if shard.name else ""
-    reasons: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
     pictures = {"delivered": 0, "rejected": 0}
     with (
         _replaced(folder / f"results{suffix}.jsonl") as results,
@@ -51,22 +52,17 @@ def write_reports(
         for record in state:
             if record["kind"] == "error":
                 _line(errors, {name: record[name] for name in _ERROR_FIELDS})
-                _count(reasons, record["code"])
+                reasons[record["code"]] += 1
                 continue
             _line(results, {name: value for name, value in record.items() if name != "kind"})
             for picture in record["pictures"]:
                 pictures["rejected" if picture["failures"] else "delivered"] += 1
-                for failure in picture["failures"]:
-                    _count(reasons, failure.partition(":")[0])
+                reasons.update(failure.partition(":")[0] for failure in picture["failures"])
     left_out = len({problem.line for problem in problems})
     summary = {"items": state.counts(), "left_out": left_out, "pictures": pictures, "failures": reasons}
     write_json(folder / f"summary{suffix}.json", summary)
     write_sheet(folder, state, summary)
     return summary
-
-
-def _count(reasons: dict[str, int], reason: str) -> None:
-    reasons[reason] = reasons.get(reason, 0) + 1
 
 
 def _line(file: TextIO, record: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,7 @@ class State:
 
     def counts(self) -> dict[str, int]:
         """Items by status; of failed ones by the error's code."""
-        counts: dict[str, int] = {}
-        for last in self._last.values():
-            counts[last.status] = counts.get(last.status, 0) + 1
-        return counts
+        return Counter(last.status for last in self._last.values())
 
 
 def _digest(sku: str) -> bytes:

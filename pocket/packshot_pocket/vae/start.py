@@ -1,6 +1,6 @@
 """Where a VAE's training begins: as a codec of thumbnails.
 
-With random weights the first thousand steps go into a grey blur. What delays the colours are the
+With random weights hundreds of steps go into a grey blur. What delays the colours are the
 normalisations before the last convolutions: they take a picture's own mean and spread away, which
 is what the colour of a backdrop is. So we begin with weights that already hand every 8×8 block's mean colour
 through, exactly, and with all residual branches silent. What training then learns is detail.

@@ -187,7 +187,7 @@ class Watcher(Observer):
 
 
 class Requests:
-    """Makes requests of the fake family."""
+    """Makes requests of a family."""
 
     def __init__(self, family: Family) -> None:
         self._family = family

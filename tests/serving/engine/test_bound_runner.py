@@ -13,8 +13,7 @@ import pytest
 from packshot.contract import ARTIFACTS
 from packshot.errors import InternalError, ServerStartError
 from packshot.family import Manifest
-from packshot.parameters import Parameters
-from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Ticket
+from packshot_serving.engine import Engine, OnnxStepRunner, Ticket
 from packshot_serving.engine.batch_step import StepCache, advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.buckets import Sizes
@@ -24,6 +23,7 @@ from packshot_serving.engine.padding import pad_batch
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_numbers, row_plan
 from tests.families import exported
+from tests.serving.engine.conftest import Requests
 
 #: As a share of the greatest magnitude: padding changes the order of sums, and networks amplify it.
 TOLERANCE = 1e-4
@@ -89,23 +89,8 @@ def bound(graphs, real, device):
 
 @pytest.fixture
 def ask(real):
-    def make(seed: int, side: int = 64, **parameters) -> DenoiseRequest:
-        random, latent, dims = np.random.default_rng(seed), side // 8, real.dims
-
-        def normal(*shape: int) -> np.ndarray:
-            return random.standard_normal(shape).astype(np.float32)
-
-        return DenoiseRequest(
-            prompt_embeds=normal(dims["T"], dims["D"]),
-            negative_prompt_embeds=normal(dims["T"], dims["D"]),
-            masked_image_latents=normal(dims["C"], latent, latent),
-            mask_latents=(normal(1, latent, latent) > 0).astype(np.float32),
-            control_image=(random.random((dims["K"], side, side)) > 0.9).astype(np.uint8) * 255,
-            seed=seed,
-            parameters=Parameters(**parameters),
-        )
-
-    return make
+    requests = Requests(real)
+    return lambda seed, side=64, **parameters: requests(seed, (side, side), **parameters)
 
 
 @pytest.fixture

@@ -32,6 +32,16 @@ def describe(*packages: str) -> dict[str, object]:
     }
 
 
+def cpu() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def describe_gpu() -> dict[str, str] | None:
     """Name, driver, clocks and power limit of the first GPU; None without one."""
     if shutil.which("nvidia-smi") is None:
