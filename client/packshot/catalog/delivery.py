@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from packshot.catalog.styles import Format
-from packshot.png import png_info
+from packshot.png import write_png
 
 SUFFIXES: Mapping[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 #: 4:4:4, since products are red as often as shops are not.
@@ -38,9 +38,7 @@ def encoded(image: np.ndarray, form: Format, made_by: Mapping[str, Any], xmp: by
     """
     picture, file = Image.fromarray(image), io.BytesIO()
     if form == "png":
-        info = png_info(made_by)
-        info.add_itxt(_XMP_KEY, xmp.decode())
-        picture.save(file, "PNG", pnginfo=info)
+        write_png(file, image, made_by, {_XMP_KEY: xmp.decode()})
     elif form == "jpeg":
         picture.save(file, "JPEG", xmp=xmp, **_JPEG)
     else:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+from PIL import Image
 
 from packshot.catalog.cutting import cut_out
 from packshot.catalog.delivery import SUFFIXES, encoded, write
@@ -24,7 +26,6 @@ from packshot.catalog.painting import Layers, Picture, canvas_for, layers, paint
 from packshot.catalog.presets import PRESETS
 from packshot.catalog.provenance import xmp
 from packshot.cutout import Cutout
-from packshot.photo import load_photo
 from packshot.studio import AsyncStudio
 
 #: Folder of pictures that are made and not yet delivered; named by their keys.
@@ -73,7 +74,7 @@ async def make(studio: AsyncStudio, task: Task, folder: Path, tell: Tell) -> Non
     cutout = await cut_out(studio, item)
     cut_out_s = time.perf_counter() - began
     placed = await asyncio.to_thread(layers, cutout, item.style, canvas)
-    await asyncio.to_thread(_thumbnails, item, cutout, folder, task.keys.cutout)
+    await asyncio.to_thread(_thumbnails, cutout, folder, task.keys.cutout)
 
     async def one(seed: int, key: str) -> None:
         picture = await paint(studio, placed, item.style, seed, cutout.iou)
@@ -121,16 +122,16 @@ def _store(picture: Picture, placed: Layers, item: Item, seed: int, key: str, fo
     }
 
 
-def _thumbnails(item: Item, cutout: Cutout, folder: Path, key: str) -> None:
+def _thumbnails(cutout: Cutout, folder: Path, key: str) -> None:
     """The photo and the cut-out on a light grey, for the contact sheet."""
-    photo = load_photo(item.photo).image
-    alpha = cutout.alpha[..., None].astype("float32") / 255
-    cut = (cutout.image * alpha + 236 * (1 - alpha)).astype("uint8")
-    write(folder / THUMBNAILS / f"{key}-photo.jpg", _small(photo))
+    photo = Image.fromarray(cutout.image)
+    grey = Image.new("RGB", photo.size, (236, 236, 236))
+    cut = np.asarray(Image.composite(photo, grey, Image.fromarray(cutout.alpha)))
+    write(folder / THUMBNAILS / f"{key}-photo.jpg", _small(cutout.image))
     write(folder / THUMBNAILS / f"{key}-cutout.jpg", _small(cut))
 
 
-def _small(image: Any) -> bytes:
+def _small(image: np.ndarray) -> bytes:
     height, width = image.shape[:2]
     shrink = min(1.0, _THUMBNAIL_PX / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))

@@ -72,6 +72,7 @@ PLANS: dict[Device, Plan] = {
         controlnet=Stage(16, 6e-4, 100, 0.998, 8_192),
         crop=64,
         snapshots=1_024,
+        coarse_share=0.7,
         mirrored=False,
         encode_batch=8,
         sheet_every_s=900.0,
