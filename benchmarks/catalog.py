@@ -1,9 +1,11 @@
 """A catalogue of many items: its throughput against what the server can do, and the runner's memory.
 
 ``python -m benchmarks.catalog [REPOSITORY] [--items N] [--output FILE]``. The server's saturated rate is
-measured in the same run, before and after the catalogue: the requests that an item makes (its photo
-segmented, its picture generated, the picture segmented for the gate), inputs ready, as many at a time as
-the runner has items in work; nothing is decoded, composed, encoded or written.
+measured in the same run: the requests that an item makes (its photo segmented, its picture generated, the
+picture segmented for the gate), inputs ready, as many at a time as the runner has items in work; nothing is
+decoded, composed, encoded or written. Machines have moods that last for minutes, so both take turns: the
+runner is stopped (SIGSTOP) after every ``BLOCK`` items, and a block is held against the server's rate before
+and after it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -36,8 +39,12 @@ SIDE, PARAMETERS = 256, Parameters(25)
 IN_FLIGHT = 4
 #: Different photos, so that the server's cache does not spare it the encoder.
 PHOTOS = 25
-#: Requests of one measurement of the server's rate.
-REQUESTS = 30
+#: Items of one block, and of one measurement of the server's rate.
+BLOCK, REQUESTS = 75, 40
+#: Items at both ends of either that do not count: not all places are taken then.
+EDGE = 2 * IN_FLIGHT
+#: After the runner is stopped, until the server has done what was in work.
+DRAIN_S = 10.0
 
 
 def write_manifest(folder: Path, items: int) -> Path:
@@ -75,10 +82,15 @@ async def saturated_rate(server: str) -> float:
                 await segment(studio, side, number)
                 await generate(studio, composition, edges, number)
                 await segment(studio, side, REQUESTS + number)
-                return time.perf_counter()
+                return time.time()
 
-        done = sorted(await asyncio.gather(*(one(number) for number in range(REQUESTS))))
-    return (REQUESTS - 1) / (done[-1] - done[0])
+        return steady_rate(sorted(await asyncio.gather(*(one(number) for number in range(REQUESTS)))))
+
+
+def steady_rate(done: list[float]) -> float:
+    """Items a second, of the times when they were done, but for the edges."""
+    steady = done[EDGE:-EDGE]
+    return (len(steady) - 1) / (steady[-1] - steady[0])
 
 
 async def segment(studio: AsyncStudio, side: int, number: int) -> None:
@@ -101,32 +113,55 @@ async def generate(studio: AsyncStudio, composition: Composition, edges: np.ndar
     )  # fmt: skip
 
 
-def work_off(manifest: Path, output: Path, server: str) -> tuple[list[float], list[tuple[int, int]]]:
-    """Run the catalogue.
+def work_off(
+    manifest: Path, items: int, output: Path, server: str
+) -> tuple[list[float], list[float], list[tuple[int, int]]]:
+    """Run the catalogue, block by block.
 
     Returns:
-        When each item was done, in seconds, and (items done, resident bytes of the runner) over time.
+        The rate of each block, the server's before each and after the last, and (items done, resident
+        bytes of the runner) over time.
     """
     command = (
         sys.executable, "-m", "packshot", "catalog", "run", str(manifest), "--output", str(output),
         "--server", server, "--max-in-flight", str(IN_FLIGHT),
     )  # fmt: skip
-    done: list[float] = []
+    saturated = [asyncio.run(saturated_rate(server))]
+    blocks: list[list[float]] = [[]]
     memory: list[tuple[int, int]] = []
-    # The weights may be random: nothing is asked of the pictures.
     read = 0
     with subprocess.Popen(command) as process:
         while process.poll() is None:
-            # Only what is new: to read it all again would take the runner's time.
-            new = (output / "ledger.jsonl").read_bytes()[read:] if read or output.is_dir() else b""
-            read += len(new)
-            found = len(done) + new.count(b'"kind": "item"') + new.count(b'"kind": "error"')
-            done += [time.perf_counter()] * (found - len(done))
-            memory.append((found, resident_bytes(process.pid)))
+            found, read = new_items(output / "ledger.jsonl", read)
+            blocks[-1] += found
+            done = sum(map(len, blocks))
+            memory.append((done, resident_bytes(process.pid)))
+            if len(blocks[-1]) >= BLOCK and done < items - EDGE:
+                process.send_signal(signal.SIGSTOP)
+                time.sleep(DRAIN_S)
+                saturated.append(asyncio.run(saturated_rate(server)))
+                blocks.append([])
+                process.send_signal(signal.SIGCONT)
             time.sleep(0.25)
+    # The weights may be random: nothing is asked of the pictures.
     if process.returncode not in (0, 10):
         raise SystemExit(f"the catalogue's run ended with status {process.returncode}")
-    return done, memory
+    blocks[-1] += new_items(output / "ledger.jsonl", read)[0]
+    saturated.append(asyncio.run(saturated_rate(server)))
+    return [steady_rate(block) for block in blocks], saturated, memory
+
+
+def new_items(ledger: Path, read: int) -> tuple[list[float], int]:
+    """When further items were done, and how much of the ledger has been read now."""
+    if not ledger.exists():
+        return [], 0
+    with ledger.open("rb") as file:
+        file.seek(read)
+        # A line may be half written.
+        whole = file.read().rpartition(b"\n")[0]
+    records = [json.loads(line) for line in whole.splitlines()]
+    read += len(whole) + 1 if whole else 0
+    return [record["at"] for record in records if record["kind"] in ("item", "error")], read
 
 
 def resident_bytes(pid: int) -> int:
@@ -154,16 +189,17 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, TritonServer(given.repository) as server:
         manifest = write_manifest(Path(scratch), given.items)
-        before = asyncio.run(saturated_rate(server.grpc_address))
-        done, memory = work_off(manifest, Path(scratch) / "out", server.grpc_address)
-        after = asyncio.run(saturated_rate(server.grpc_address))
-    rate = (len(done) - 1) / (done[-1] - done[0])
+        blocks, saturated, memory = work_off(
+            manifest, given.items, Path(scratch) / "out", server.grpc_address
+        )
+    ratios = [rate / statistics.mean(saturated[i : i + 2]) for i, rate in enumerate(blocks)]
     early, late = memory_at(memory, given.items // 6), memory_at(memory, given.items - 10)
     result = {
-        "items": len(done),
-        "rate_per_s": round(rate, 4),
-        "saturated_rate_per_s": [round(before, 4), round(after, 4)],
-        "of_saturated": round(rate / statistics.mean((before, after)), 4),
+        "items": given.items,
+        "rate_per_s": [round(rate, 4) for rate in blocks],
+        "saturated_rate_per_s": [round(rate, 4) for rate in saturated],
+        "of_saturated": [round(ratio, 4) for ratio in ratios],
+        "of_saturated_median": round(statistics.median(ratios), 4),
         "target": TARGET,
         "runner_mib": {str(given.items // 6): early >> 20, str(given.items - 10): late >> 20},
         "memory_ratio": round(late / early, 4),
