@@ -1,4 +1,4 @@
-"""``packshot bench``: run, compare."""
+"""``packshot bench``: run, plot, compare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from packshot_bench.context import Context
 from packshot_bench.environment import environment
 from packshot_bench.probe import Probe
 from packshot_bench.results import Report, Row
-from packshot_bench.scenarios import SCENARIOS
+from packshot_bench.scenarios import FULL, QUICK
 
 bench = typer.Typer(
     help="Measure packshot, and what one would use instead.",
@@ -33,25 +33,39 @@ def run_command(
         Path, typer.Option(metavar="DIR", help="What it was exported from: diffusion, controlnet, sam.")
     ] = Path(".cache/checkpoints/default"),
     scenario: Annotated[
-        list[str] | None, typer.Option("--scenario", help=f"One of {', '.join(SCENARIOS)}; all if left out.")
+        list[str] | None, typer.Option("--scenario", help=f"One of {', '.join(FULL)}; all if left out.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Samples of each case.")] = 10,
+    full: Annotated[bool, typer.Option("--full", help="More subjects, cases and requests.")] = False,
 ) -> None:
     """Run scenarios; the file is written anew after each, so that a run cut short leaves what it has."""
-    names = scenario or list(SCENARIOS)
+    scenarios = FULL if full else QUICK
+    names = scenario or list(scenarios)
     for name in names:
-        if name not in SCENARIOS:
-            raise expected("--scenario", repr(name), f"one of {', '.join(SCENARIOS)}")
+        if name not in scenarios:
+            raise expected("--scenario", repr(name), f"one of {', '.join(scenarios)}")
     context = Context(repository, checkpoints, repeats, lambda line: typer.echo(line, err=True), Probe())
     rows: list[Row] = []
     about = environment(repository)
     for name in names:
-        for row in SCENARIOS[name].run(context):
+        for row in scenarios[name].run(context):
             rows.append(row)
             summary = row.summary
             told = f"{summary.median:.4f} s ± {summary.spread:.1%}" if summary else f"failed: {row.error}"
             typer.echo(f"{row.scenario}  {row.subject}  {dict(row.case)}  {told}")
         Report(about, tuple(rows)).write(output)
+
+
+@bench.command("plot")
+def plot_command(
+    report: Annotated[Path, typer.Argument(metavar="REPORT.json")],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder for the pictures.")],
+) -> None:
+    """Draw latencies, stages, load and throughput of a run, as PNG and SVG."""
+    from packshot_bench.plots import plot
+
+    for path in plot(Report.read(report), output):
+        typer.echo(path)
 
 
 @bench.command("compare")

@@ -13,7 +13,7 @@ _PACKAGES = ("numpy", "onnxruntime", "tritonclient", "nvidia-pytriton", "torch",
 
 
 def environment(repository: Path) -> dict[str, Any]:
-    """The environment block of a report; measures the machine's matrix rate, which takes a second."""
+    """The environment block of a report."""
     found, commit = machine.describe(*_PACKAGES), machine.commit()
     versions = {name: found.pop(name) for name in _PACKAGES}
     manifest = Manifest.read(repository)

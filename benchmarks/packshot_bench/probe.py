@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import numpy as np
 
@@ -27,8 +28,9 @@ class Probe:
         return time.perf_counter() - began
 
 
+@cache
 def matrix_rate_flops() -> float:
-    """The machine's own fp32 matrix rate, FLOP a second: the best of a few large products."""
+    """The machine's own fp32 matrix rate, FLOP a second: the best of a few large products, measured once."""
     random = np.random.default_rng(0)
     factors = [random.random((_RATE_SIDE, _RATE_SIDE), np.float32) for _ in range(2)]
     times = []

@@ -7,9 +7,11 @@ from typing import Protocol
 
 from packshot_bench.context import Context
 from packshot_bench.results import Row
+from packshot_bench.scenarios.catalogue import Catalogue
+from packshot_bench.scenarios.cold_start import ColdStart
 from packshot_bench.scenarios.load import Concurrency, MixedSteps, OpenLoop
 from packshot_bench.scenarios.one_shot import OneShot
-from packshot_bench.scenarios.sam import InteractiveSam
+from packshot_bench.scenarios.sam import InteractiveSam, VitBSam
 
 
 class Scenario(Protocol):
@@ -26,8 +28,28 @@ class Scenario(Protocol):
         ...
 
 
-#: What ``packshot bench run`` runs, in this order.
-SCENARIOS: Mapping[str, Scenario] = {
-    scenario.name: scenario
-    for scenario in (OneShot(), Concurrency(), OpenLoop(), MixedSteps(), InteractiveSam())
-}
+def _named(*scenarios: Scenario) -> Mapping[str, Scenario]:
+    return {scenario.name: scenario for scenario in scenarios}
+
+
+#: What ``packshot bench run`` runs, in this order: a quarter of an hour on two cores.
+QUICK = _named(
+    OneShot(),
+    ColdStart(),
+    Concurrency(),
+    OpenLoop(),
+    MixedSteps(),
+    InteractiveSam(),
+    Catalogue(items=60, block=30),
+)
+#: What it runs with ``--full``.
+FULL = _named(
+    OneShot(names=(*OneShot().names, "diffusers compiled fp32")),
+    ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),
+    Concurrency(callers=(1, 2, 4, 8, 16), rounds=6),
+    OpenLoop(requests=100),
+    MixedSteps(requests=100, loads=(0.5, 0.8, 0.95)),
+    InteractiveSam(),
+    VitBSam(),
+    Catalogue(),
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from packshot import Parameters, canny
 from packshot.catalog.gate import edge_f1
 from packshot_bench.context import Context, subjects
 from packshot_bench.job import Job, make_job
+from packshot_bench.probe import matrix_rate_flops
 from packshot_bench.results import Row
 from packshot_bench.subjects import Subject
 
@@ -39,6 +39,9 @@ class OneShot:
 
     def run(self, context: Context) -> Iterator[Row]:
         """A row for each subject; one that fails is a row with its error."""
+        # It needs torch, which a call of `packshot --help` need not wait for.
+        from packshot_bench.work import flop_per_picture
+
         case = {"side": self.side, "num_inference_steps": self.parameters.num_inference_steps}
         makers = subjects()
         with ExitStack() as stack:
@@ -57,9 +60,12 @@ class OneShot:
                 job = self._job(context, number + 1)
                 for each in running.values():
                     each.paint(job, context)
+            if not running:
+                return
             reference = running[REFERENCE].images if REFERENCE in running else None
+            flop = flop_per_picture(context.checkpoints, self.side, self.parameters.num_inference_steps)
             for name, each in running.items():
-                yield each.row(self.name, name, case, reference)
+                yield each.row(self.name, name, case, reference, flop)
 
     def _job(self, context: Context, number: int) -> Job:
         return make_job(context.family, self.side, self.parameters, number)
@@ -78,9 +84,8 @@ class _Running:
 
     def paint(self, job: Job, context: Context) -> None:
         before = context.probe()
-        began = time.perf_counter()
         painted = self.subject.paint(job)
-        self.samples_s.append(time.perf_counter() - began)
+        self.samples_s.append(painted.took_s)
         self.probe_s.append((before + context.probe()) / 2)
         for stage, seconds in painted.stages_s.items():
             self.stages_s.setdefault(stage, []).append(seconds)
@@ -88,10 +93,16 @@ class _Running:
         found, wanted = canny(painted.image) > 0, job.control_image > 0
         self.edge_f1.append(edge_f1(found, wanted, np.ones_like(wanted)))
 
-    def row(self, scenario: str, name: str, case: dict[str, int], reference: list[np.ndarray] | None) -> Row:
+    def row(
+        self, scenario: str, name: str, case: dict[str, int], reference: list[np.ndarray] | None, flop: float
+    ) -> Row:
         quality = {"edge_f1": float(np.mean(self.edge_f1))}
         if reference is not None:
             pairs = zip(self.images, reference, strict=True)
             quality["greatest_difference"] = float(max(np.abs(a.astype(int) - b).max() for a, b in pairs))
         stages = {stage: tuple(samples) for stage, samples in self.stages_s.items()}
-        return Row(scenario, name, case, tuple(self.samples_s), tuple(self.probe_s), stages, {}, quality)
+        rate = flop / float(np.median(self.samples_s))
+        measures = {"flop_per_picture": flop, "of_matrix_rate": rate / matrix_rate_flops()}
+        return Row(
+            scenario, name, case, tuple(self.samples_s), tuple(self.probe_s), stages, measures, quality
+        )

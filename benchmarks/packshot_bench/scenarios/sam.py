@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from packshot import Studio
+from packshot.family import Manifest
 from packshot.prompts import Letterbox, SamPrompt, sam_prompts
 from packshot_bench.context import Context
 from packshot_bench.results import Row
@@ -36,13 +39,14 @@ class InteractiveSam:
         first: list[float] = []
         after: list[float] = []
         theirs: list[float] = []
-        side = context.family.dims["S"]
-        letterbox = Letterbox(self.width, self.height, side)
-        size = np.array(letterbox.reshaped_input_size, np.int64)
         with ExitStack() as stack:
-            server = stack.enter_context(TritonServer(context.repository))
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            repository, checkpoints = self.repository(context, scratch)
+            letterbox = Letterbox(self.width, self.height, Manifest.read(repository).family.dims["S"])
+            size = np.array(letterbox.reshaped_input_size, np.int64)
+            server = stack.enter_context(TritonServer(repository))
             studio = stack.enter_context(Studio(server.grpc_address))
-            model = _Transformers(context)
+            model = _Transformers(checkpoints)
             for number in range(context.repeats + 1):
                 context.tell(f"{self.name}: photo {number + 1}/{context.repeats + 1}")
                 random = np.random.default_rng(number)
@@ -66,20 +70,45 @@ class InteractiveSam:
         yield Row(self.name, "packshot", {"prompt": "next"}, tuple(after))
         yield Row(self.name, "transformers", {"prompt": "any"}, tuple(theirs))
 
+    def repository(self, context: Context, scratch: Path) -> tuple[Path, Path]:
+        """What is served, and the checkpoints that it was exported from."""
+        return context.repository, context.checkpoints
+
     def _prompt(self, letterbox: Letterbox, random: np.random.Generator) -> SamPrompt:
         point = random.uniform((0, 0), (self.width, self.height))
         return sam_prompts(letterbox, points=[point.tolist()])[0]
 
 
+@dataclass(frozen=True, slots=True)
+class VitBSam(InteractiveSam):
+    """The same with a SAM of ViT-B's size, of random weights; the rest of its family is tiny."""
+
+    name = "vit_b_sam"
+
+    def repository(self, context: Context, scratch: Path) -> tuple[Path, Path]:
+        """Makes the checkpoints and exports them, which takes minutes."""
+        from packshot_export.export import export_repository
+        from packshot_export.families import FULL_SIZE, SPECS, write_checkpoints
+
+        sizes = {name: value for name, value in asdict(FULL_SIZE).items() if name.startswith("sam_")}
+        checkpoints, repository = scratch / "checkpoints", scratch / "repository"
+        write_checkpoints(replace(SPECS["tiny-sd2"], mlp_ratio=FULL_SIZE.mlp_ratio, **sizes), checkpoints)
+        context.tell(f"{self.name}: exporting")
+        export_repository(
+            checkpoints / "diffusion", [checkpoints / "controlnet"], checkpoints / "sam", repository
+        )
+        return repository, checkpoints
+
+
 class _Transformers:
     """``SamModel`` in this process, which encodes the photo for every prompt."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, checkpoints: Path) -> None:
         import torch
         from transformers import SamModel
 
         self._torch = torch
-        self._model: Any = SamModel.from_pretrained(context.checkpoints / "sam").eval()
+        self._model: Any = SamModel.from_pretrained(checkpoints / "sam").eval()
 
     def segment(self, square: np.ndarray, points: np.ndarray) -> None:
         """One prompt.

@@ -21,10 +21,12 @@ class Painted:
 
     Attributes:
         image: uint8 [H, W, 3], nothing pasted back.
+        took_s: seconds from the job to the picture; what measuring the stages takes is left out.
         stages_s: seconds by stage, where the subject can tell.
     """
 
     image: np.ndarray
+    took_s: float
     stages_s: Mapping[str, float] = field(default_factory=dict)
 
 

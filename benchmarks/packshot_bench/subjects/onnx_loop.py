@@ -70,7 +70,7 @@ class OnnxLoop:
         clock.lap("steps")
         image: Any = self._decoder.run(None, {"latents": slot.state[:1]})[0]
         clock.lap("vae_decode")
-        return Painted(image[0], clock.stages_s)
+        return Painted(image[0], sum(clock.stages_s.values()), clock.stages_s)
 
     def _embeds(self, text: str) -> np.ndarray:
         ids = np.array([self._tokenizer.encode(text).ids], np.int64)

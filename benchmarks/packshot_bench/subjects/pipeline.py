@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -70,6 +71,7 @@ class Pipeline:
             raise expected("scheduler", job.parameters.scheduler, SCHEDULER)
         composition, parameters = job.composition, job.parameters
         width, height = composition.size
+        began = time.perf_counter()
         with torch.inference_mode(), _POSTERIOR_AT_ITS_MODE:
             answer = self._pipeline(
                 prompt=job.prompt,
@@ -84,4 +86,5 @@ class Pipeline:
                 guidance_scale=parameters.guidance_scale,
                 controlnet_conditioning_scale=parameters.controlnet_conditioning_scale,
             )
-        return Painted(np.asarray(answer.images[0]))
+        image = np.asarray(answer.images[0])
+        return Painted(image, time.perf_counter() - began)

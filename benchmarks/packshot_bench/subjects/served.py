@@ -65,7 +65,7 @@ class Served:
         after = self._spent()
         stages = {stage: after[stage] - before[stage] for stage in after}
         stages["steps"] = self._steps(more_than=stepped[0])[1] - stepped[1]
-        return Painted(image, {**stages, "network": max(0.0, took - sum(stages.values()))})
+        return Painted(image, took, {**stages, "network": max(0.0, took - sum(stages.values()))})
 
     def _spent(self) -> dict[str, float]:
         """Seconds that each stage but the steps has taken since the server began."""

@@ -1,0 +1,132 @@
+"""The scenarios on the real server, small: what they measure is there, and has the form that is promised."""
+
+from __future__ import annotations
+
+import pytest
+
+from packshot import InvalidArgument, Parameters
+from packshot_bench.context import Context
+from packshot_bench.plots import plot
+from packshot_bench.probe import Probe
+from packshot_bench.readme import BEGIN, END, figures, replaced
+from packshot_bench.results import Report, Row
+from packshot_bench.scenarios.catalogue import Catalogue
+from packshot_bench.scenarios.cold_start import ColdStart
+from packshot_bench.scenarios.one_shot import OneShot
+from packshot_bench.work import flop_per_picture
+from tests.families import exported
+
+ENVIRONMENT = {
+    "commit": None, "dirty": None, "cpu": "a processor", "cores": 2, "python": "3.11", "versions": {},
+    "family": "tiny",
+}  # fmt: skip
+
+
+#: diffusers warns of its own deprecated calls.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def context():
+    checkpoints, repository = exported("tiny-sd2")
+    return Context(repository, checkpoints, 2, lambda line: None, Probe())
+
+
+def rows_of(scenario, context) -> dict[str, Row]:
+    return {row.subject: row for row in scenario.run(context)}
+
+
+@pytest.fixture(scope="module")
+def shots(context):
+    return rows_of(OneShot(side=64, parameters=Parameters(2, guidance_scale=2.0)), context)
+
+
+def test_one_shot_measures_all_subjects_beside_each_other(shots):
+    assert [row.error for row in shots.values()] == [None] * 4
+    assert {len(row.samples_s) for row in shots.values()} == {2}
+    # The same pictures, but for rounding; in bf16 that is much.
+    assert shots["packshot"].quality["greatest_difference"] <= 2
+    assert shots["onnxruntime loop"].quality["greatest_difference"] <= 2
+    served = shots["packshot"]
+    assert sum(map(sum, served.stages_s.values())) == pytest.approx(sum(served.samples_s), rel=0.05)
+    assert served.stages_s["steps"][0] > 0
+    assert 0 < served.measures["of_matrix_rate"] < 1
+
+
+def test_a_picture_of_twice_the_steps_is_nearly_twice_the_work(context):
+    one, two, four = (flop_per_picture(context.checkpoints, 64, steps) for steps in (1, 2, 4))
+    assert one > 0
+    assert four - two == pytest.approx(2 * (two - one))
+
+
+def test_a_subject_that_fails_is_a_row(context):
+    row = rows_of(OneShot(side=64, names=("diffusers eager fp32",)), Context(
+        context.repository, context.repository / "nowhere", 1, context.tell, context.probe
+    ))["diffusers eager fp32"]  # fmt: skip
+    assert row.error is not None
+    assert not row.samples_s
+
+
+def test_a_cold_start_is_told_by_its_stages(context):
+    row = rows_of(ColdStart(side=64, steps=1, repeats=1, names=("packshot",)), context)["packshot"]
+    assert list(row.stages_s) == ["import", "start", "picture"]
+    assert sum(samples[0] for samples in row.stages_s.values()) == pytest.approx(row.samples_s[0])
+    # Server and client are several processes with numpy or ONNX Runtime each.
+    assert row.measures["peak_memory_bytes"] > 200e6
+
+
+def test_a_cold_start_that_fails_is_a_row(context):
+    nowhere = Context(context.repository / "nowhere", context.checkpoints, 1, context.tell, context.probe)
+    row = rows_of(ColdStart(repeats=1, names=("packshot",)), nowhere)["packshot"]
+    assert row.error is not None
+    assert "nowhere" in row.error
+
+
+def test_a_catalogue_takes_turns_with_the_server_alone(context):
+    scenario = Catalogue(
+        items=14, block=7, requests=7, in_flight=1, drain_s=0.5, side=64, parameters=Parameters(1)
+    )
+    rows = rows_of(scenario, context)
+    assert len(rows["packshot"].samples_s) == 2
+    assert len(rows["server alone"].samples_s) == 3
+    assert 0.05 < rows["packshot"].measures["of_server_alone"] < 2
+    assert rows["packshot"].measures["runner_memory_bytes"] > 50e6
+
+
+def test_plots_of_what_there_is(shots, tmp_path):
+    loads = [
+        Row("open_loop", "packshot", {"load": load}, (0.1, 0.2, 0.3), measures={"arrivals_per_s": load})
+        for load in (0.5, 0.8)
+    ]
+    calls = [
+        Row("concurrency", "packshot", {"callers": callers}, (0.1, 0.2), measures={"images_per_s": callers})
+        for callers in (1, 2)
+    ]
+    report = Report(ENVIRONMENT, (*shots.values(), *loads, *calls, Row("one_shot", "broken", error="no")))
+    written = plot(report, tmp_path / "plots")
+    assert sorted(path.name for path in written) == sorted(
+        f"{name}.{kind}" for name in ("latency", "stages", "load", "throughput") for kind in ("png", "svg")
+    )
+    before = {path: path.read_bytes() for path in written}
+    plot(report, tmp_path / "plots")
+    assert before == {path: path.read_bytes() for path in written}
+
+
+def test_no_rows_no_plots(tmp_path):
+    assert plot(Report(ENVIRONMENT, ()), tmp_path) == []
+
+
+def test_figures_stand_between_their_marks(shots):
+    block = figures(Report(ENVIRONMENT, tuple(shots.values())))
+    assert block.count("\n|") == 6
+    text = replaced(f"before\n{BEGIN}old\n{END}after\n", block)
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert replaced(text, block) == text
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END, f"{BEGIN}{END}{BEGIN}{END}"])
+def test_a_document_without_one_pair_of_marks_is_refused(text):
+    with pytest.raises(InvalidArgument, match="marks"):
+        replaced(text, "")
