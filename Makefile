@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 CHECKPOINTS := .cache/checkpoints/default
 
-.PHONY: help demo serve test check format export generated clean
+.PHONY: help demo serve test bench check format export generated clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,6 +29,10 @@ serve: .venv/installed model_repository/packshot.json  ## Serve the default fami
 
 test: .venv/installed  ## Run every test.
 	$(BIN)/pytest
+
+bench: .venv/installed model_repository/packshot.json  ## Measure packshot and what one would use instead, 15 minutes.
+	$(BIN)/packshot bench run --output benchmarks/results/bench.json
+	$(BIN)/packshot bench plot benchmarks/results/bench.json --output benchmarks/results/plots
 
 check: .venv/installed  ## Lint, types, and whether generated files are up to date.
 	$(BIN)/ruff check

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
+
 from packshot_bench import machine
 from packshot_bench.compare import compared
 from packshot_bench.context import Context
@@ -31,11 +33,71 @@ SLOWDOWN = 0.1
 class SlowRunner(OnnxStepRunner):
     """The step runner with a deliberate fault."""
 
-    def run(self, batch: StepBatch):  # noqa: ANN201 (the parent's)
+    def step(self, batch: StepBatch) -> np.ndarray:
         """A step that takes a tenth longer."""
         began = time.perf_counter()
-        answer = super().run(batch)
+        answer = super().step(batch)
         until = time.perf_counter() + SLOWDOWN * (time.perf_counter() - began)
         while time.perf_counter() < until:
             pass
         return answer
+
+
+def measured(context: Context) -> Report:
+    """One run of the scenario."""
+    return Report({}, tuple(OneShot(names=(SUBJECT,)).run(context)))
+
+
+def spread_of(report: Report) -> float:
+    """Of the one row."""
+    (row,) = report.rows
+    assert row.summary is not None, row.error
+    return row.summary.spread
+
+
+def held_against(first: Report, second: Report) -> dict[str, float | bool]:
+    """What compare says of the one row."""
+    (comparison,) = compared(first, second)
+    assert comparison.ratio is not None, comparison.note
+    ratio = comparison.ratio
+    rounded = {name: round(value, 4) for name, value in asdict(ratio).items()}
+    return {**rounded, "differs": ratio.differs}
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("repository", type=Path, nargs="?", default=Path("model_repository"))
+    parser.add_argument("--checkpoints", type=Path, default=Path(".cache/checkpoints/default"))
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--output", type=Path, help="JSON file")
+    given = parser.parse_args()
+
+    def tell(line: str) -> None:
+        sys.stderr.write(line + "\n")
+
+    context = Context(given.repository, given.checkpoints, given.repeats, tell, Probe())
+    first, again = measured(context), measured(context)
+    with mock.patch.object(onnx_loop, "OnnxStepRunner", SlowRunner):
+        slow = measured(context)
+    result = {
+        "slowdown_of_a_step": SLOWDOWN,
+        "repeats": given.repeats,
+        "spread": [
+            round(row.summary.spread, 4) for run in (first, again, slow) for row in run.rows if row.summary
+        ],
+        "again_over_first": held_against(first, again),
+        "slow_over_first": held_against(first, slow),
+        **machine.describe("onnxruntime"),
+    }
+    text = json.dumps(result, indent=1)
+    sys.stdout.write(text + "\n")
+    if given.output:
+        given.output.write_text(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
