@@ -20,9 +20,6 @@ from tritonclient.utils import InferenceServerException
 from packshot.errors import ServerStartError
 from packshot_serving.installation import find_installation
 
-#: Of a log, what an error tells.
-_LAST_CHARACTERS = 2000
-
 
 @dataclass(frozen=True, slots=True)
 class BareServer:
@@ -90,6 +87,5 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path)
                 time.sleep(0.1)
     finally:
         client.close()
-    raise ServerStartError(
-        f"tritonserver did not start: {log.read_text(errors='replace')[-_LAST_CHARACTERS:]}"
-    )
+    errors = [line for line in log.read_text(errors="replace").splitlines() if line[:1] in ("E", "e")]
+    raise ServerStartError(f"tritonserver did not start: {' '.join(errors)}")

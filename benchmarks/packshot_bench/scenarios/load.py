@@ -143,13 +143,13 @@ class _Loop:
         """Another block; none after one that has failed."""
         if self.error:
             return
-        before = self.painter.work()
         try:
+            before = self.painter.work()
             samples = asyncio.run(_paint_as_they_come(self.painter, arrivals))
+            self.work += self.painter.work() - before
         except PackshotError as error:
             self.error = _told(error)
             return
-        self.work += self.painter.work() - before
         steps = (job.parameters.num_inference_steps for job, _ in arrivals)
         self.samples_s += zip(steps, samples, strict=True)
 
@@ -194,12 +194,13 @@ def _arrivals(jobs: Sequence[Job], rate: float) -> _Arrivals:
 def _closed(
     painter: Painter, jobs: Sequence[Job], callers: int, scenario: str, case: Mapping[str, Any]
 ) -> Row:
-    before = painter.work()
     try:
+        before = painter.work()
         samples, took_s = asyncio.run(_paint_in_turn(painter, jobs, callers))
+        work = painter.work() - before
     except PackshotError as error:
         return Row(scenario, painter.name, case, error=_told(error))
-    measures = {"images_per_s": len(jobs) / took_s, **_rows_per_step(painter.work() - before)}
+    measures = {"images_per_s": len(jobs) / took_s, **_rows_per_step(work)}
     return Row(scenario, painter.name, case, tuple(samples), measures=measures)
 
 
