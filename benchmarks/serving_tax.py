@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tritonclient.grpc import InferenceServerClient, InferInput
-from tritonclient.utils import np_to_triton_dtype
+from tritonclient.grpc import InferenceServerClient
 
 from packshot.family import Family, Manifest
-from packshot.generation import generate_arrays, prompts
 from packshot.parameters import Parameters
 from packshot_bench.job import Job, make_job
 from packshot_bench.machine import describe
@@ -30,19 +28,7 @@ from packshot_serving.launcher import TritonServer
 TARGET = 1.05
 SIDE, PARAMETERS = 256, Parameters(25)
 
-Arrays = dict[str, np.ndarray]
 Generate = Callable[[Job], np.ndarray]
-
-
-def request(job: Job, family: Family) -> Arrays:
-    """A job's tensors for ``generate``."""
-    composition = job.composition
-    # Another prompt in each job: else the response cache would spare the server the text encoder.
-    texts = prompts(job.prompt, job.negative_prompt)
-    arrays = generate_arrays(
-        composition.image, composition.mask_image, job.control_image, texts, PARAMETERS, 1, family.dims["K"]
-    )
-    return {**arrays, "seed": np.array([job.seed], np.int64), "latents": job.latents}
 
 
 def served(server: TritonServer, family: Family) -> Generate:
@@ -50,11 +36,7 @@ def served(server: TritonServer, family: Family) -> Generate:
     client = InferenceServerClient(server.grpc_address)
 
     def generate(job: Job) -> np.ndarray:
-        inputs = []
-        for name, array in request(job, family).items():
-            inputs.append(InferInput(name, [1, *array.shape], np_to_triton_dtype(array.dtype)))
-            inputs[-1].set_data_from_numpy(array[None])
-        answer: Any = client.infer("generate", inputs)
+        answer: Any = client.infer("generate", job.inputs(family.dims["K"]))
         return answer.as_numpy("generated_image")[0]
 
     return generate

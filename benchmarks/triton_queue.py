@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
-from tritonclient.utils import InferenceServerException
 
+from packshot_bench.bare_server import bare_server
 from packshot_bench.machine import describe
-from packshot_serving.installation import find_installation
 
 REQUESTS, ROUNDS = 24, 3
 SETTINGS = {
@@ -55,50 +51,13 @@ class TritonPythonModel:
 def served(settings: dict[str, str]) -> Iterator[InferenceServerClient]:
     """A server with one model for each setting, called "0", "1", …"""
     with tempfile.TemporaryDirectory() as directory:
-        repository, runtime = Path(directory, "repository"), Path(directory, "runtime")
-        runtime.mkdir()
         for number, setting in enumerate(settings.values()):
-            (repository / str(number) / "1").mkdir(parents=True)
-            (repository / str(number) / "config.pbtxt").write_text(CONFIG + setting)
-            (repository / str(number) / "1" / "model.py").write_text(MODEL)
-        installation = find_installation(runtime)
-        grpc, http, metrics = free_ports(3)
-        command = [
-            str(installation.binary), *installation.arguments, f"--model-repository={repository}",
-            f"--grpc-port={grpc}", f"--http-port={http}", f"--metrics-port={metrics}",
-            "--disable-auto-complete-config",
-        ]  # fmt: skip
-        environment = {**os.environ, **installation.environment}
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            client = InferenceServerClient(f"localhost:{grpc}")
-            wait_until_ready(client, process)
-            yield client
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def wait_until_ready(client: InferenceServerClient, process: subprocess.Popen[bytes]) -> None:
-    """Return when the server takes requests."""
-    while process.poll() is None:
-        try:
-            if client.is_server_ready():
-                return
-        except InferenceServerException:
-            time.sleep(0.1)
-    sys.exit("tritonserver did not start")
+            model = Path(directory, str(number))
+            (model / "1").mkdir(parents=True)
+            (model / "config.pbtxt").write_text(CONFIG + setting)
+            (model / "1" / "model.py").write_text(MODEL)
+        with bare_server(Path(directory)) as server:
+            yield InferenceServerClient(server.grpc_address)
 
 
 def measure(client: InferenceServerClient, model: str) -> float:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from tritonclient.grpc import InferInput
+from tritonclient.utils import np_to_triton_dtype
 
 from packshot import Composition, Cutout, Parameters, Placement, canny, compose
 from packshot.family import Family
+from packshot.generation import parameter_arrays, prompts
 
 PROMPT, NEGATIVE_PROMPT = "a cup on a wooden table, picture {number}", "blurry"
 
@@ -33,6 +36,26 @@ class Job:
     latents: np.ndarray
     seed: int
     parameters: Parameters
+
+    def arrays(self, num_controlnets: int) -> dict[str, np.ndarray]:
+        """The inputs of ``generate``, without batch axis; each ControlNet gets the same edges."""
+        return {
+            **prompts(self.prompt, self.negative_prompt),
+            "image": self.composition.image,
+            "mask_image": self.composition.mask_image,
+            "control_image": np.repeat(self.control_image[None], num_controlnets, axis=0),
+            "seed": np.array([self.seed], np.int64),
+            "latents": self.latents,
+            **parameter_arrays(self.parameters, num_controlnets),
+        }
+
+    def inputs(self, num_controlnets: int) -> list[InferInput]:
+        """The same for tritonclient, each with a batch axis of 1."""
+        inputs = []
+        for name, array in self.arrays(num_controlnets).items():
+            inputs.append(InferInput(name, [1, *array.shape], np_to_triton_dtype(array.dtype)))
+            inputs[-1].set_data_from_numpy(array[None])
+        return inputs
 
 
 def make_job(family: Family, side: int, parameters: Parameters, seed: int) -> Job:

@@ -8,6 +8,9 @@ import numpy as np
 
 from packshot.parameters import PER_CONTROLNET, Parameters
 
+#: How far pictures may be apart that ought to be the same: of 255, anywhere.
+PICTURE_TOLERANCE = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 
 from packshot.parameters import SCHEDULERS, Parameters
-from tests.integration.generations import Generation, arrays, make_generation, parameter_arrays, text
+from tests.integration.generations import (
+    PICTURE_TOLERANCE,
+    Generation,
+    arrays,
+    make_generation,
+    parameter_arrays,
+    text,
+)
 from tests.integration.reference import Reference
 from tests.integration.triton import Triton
 
-PICTURE_TOLERANCE = 2  # of 255, anywhere
 LATENTS_TOLERANCE = 1e-3  # of the largest latent
 
 CONTROL = {  # scale and window

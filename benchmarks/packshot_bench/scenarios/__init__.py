@@ -37,10 +37,10 @@ QUICK = _named(
     OneShot(),
     ColdStart(),
     Concurrency(),
-    OpenLoop(),
-    MixedSteps(),
+    OpenLoop(loads=(0.5, 0.8), requests=12),
+    MixedSteps(requests=10),
     InteractiveSam(),
-    Catalogue(items=60, block=30),
+    Catalogue(items=30, block=30, requests=30),
 )
 #: What it runs with ``--full``.
 FULL = _named(

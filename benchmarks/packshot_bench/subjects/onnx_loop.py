@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,12 +14,32 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from packshot.contract import ARTIFACTS, TOKENIZER_FILE
+from packshot.errors import PackshotError
 from packshot.family import Manifest
+from packshot.parameters import Parameters
 from packshot_bench.job import Job
 from packshot_bench.subjects import Painted
 from packshot_serving.engine import DenoiseRequest, OnnxStepRunner
 from packshot_serving.engine.batch_step import StepCache, advance
 from packshot_serving.engine.preparation import Preparation
+from packshot_serving.engine.slot import Slot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaintedTogether:
+    """Several pictures that began and ended together.
+
+    Attributes:
+        images: uint8 [B, H, W, 3], nothing pasted back.
+        stages_s: seconds by stage, of all of them.
+        steps: of the denoiser.
+        rows: UNet rows in these steps.
+    """
+
+    images: np.ndarray
+    stages_s: Mapping[str, float]
+    steps: int
+    rows: int
 
 
 class OnnxLoop:
@@ -52,30 +74,54 @@ class OnnxLoop:
 
     def paint(self, job: Job) -> Painted:
         """The chain as plain calls."""
+        arrays = {name: array[None] for name, array in job.arrays(self._controlnets).items()}
+        together = self.paint_together(arrays, job.parameters)
+        return Painted(together.images[0], sum(together.stages_s.values()), together.stages_s)
+
+    def paint_together(self, arrays: Mapping[str, np.ndarray], parameters: Parameters) -> PaintedTogether:
+        """The chain with several pictures, which begin and end together.
+
+        Args:
+            arrays: the inputs of ``generate``, each with a batch axis.
+            parameters: of all of them; their tensors are not read.
+
+        Raises:
+            InvalidArgument: see :meth:`Preparation.check`.
+            InternalError: a step failed.
+        """
         clock = _Clock()
-        prompts = [self._embeds(text) for text in (job.prompt, job.negative_prompt)]
+        prompts, negatives = (self._embeds(arrays[name]) for name in ("prompt", "negative_prompt"))
         clock.lap("text")
-        composition = job.composition
-        pictures = {"image": composition.image[None], "mask_image": composition.mask_image[None]}
+        pictures = {name: arrays[name] for name in ("image", "mask_image")}
         masked, mask = self._encoder.run(["masked_image_latents", "mask_latents"], pictures)
         clock.lap("vae_encode")
-        control = np.repeat(job.control_image[None], self._controlnets, axis=0)
-        asked = DenoiseRequest(
-            prompts[0], prompts[1], np.asarray(masked)[0], np.asarray(mask)[0], control, job.seed,
-            parameters=job.parameters, latents=job.latents,
-        )  # fmt: skip
-        slot, cache = self._preparation.begin(asked, self._preparation.check(asked)), StepCache()
-        while not slot.finished:
-            advance(self._runner, [slot], cache)
+        tensors = (prompts, negatives, np.asarray(masked), np.asarray(mask), arrays["control_image"])
+        slots = []
+        for *each, seed, latents in zip(*tensors, arrays["seed"], arrays["latents"], strict=True):
+            asked = DenoiseRequest(*each, seed.item(), latents, parameters=parameters)
+            slots.append(self._preparation.begin(asked, self._preparation.check(asked)))
+        steps, rows = self._denoise(slots)
         clock.lap("steps")
-        image: Any = self._decoder.run(None, {"latents": slot.state[:1]})[0]
+        images: Any = self._decoder.run(None, {"latents": np.stack([slot.sample() for slot in slots])})[0]
         clock.lap("vae_decode")
-        return Painted(image[0], sum(clock.stages_s.values()), clock.stages_s)
+        return PaintedTogether(images, clock.stages_s, steps, rows)
 
-    def _embeds(self, text: str) -> np.ndarray:
-        ids = np.array([self._tokenizer.encode(text).ids], np.int64)
-        embeds: Any = self._text_encoder.run(None, {"input_ids": ids})[0]
-        return embeds[0]
+    def _denoise(self, slots: Sequence[Slot]) -> tuple[int, int]:
+        """Steps and rows that it took."""
+        cache, steps, rows = StepCache(), 0, 0
+        while not slots[0].finished:
+            taken = advance(self._runner, slots, cache)
+            for outcome in taken.outcomes:
+                if isinstance(outcome.result, PackshotError):
+                    raise outcome.result
+            steps, rows = steps + 1, rows + taken.rows
+        return steps, rows
+
+    def _embeds(self, texts: np.ndarray) -> np.ndarray:
+        """Of BYTES [B, 1], float32 [B, T, D]."""
+        ids = [self._tokenizer.encode(text.decode()).ids for text in texts[:, 0]]
+        embeds: Any = self._text_encoder.run(None, {"input_ids": np.array(ids, np.int64)})[0]
+        return embeds
 
 
 class _Clock:

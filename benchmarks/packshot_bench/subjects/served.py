@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tritonclient.grpc import InferenceServerClient
 
-from packshot import InternalError, Studio
+from packshot import Studio
 from packshot_bench.job import Job
 from packshot_bench.subjects import Painted
+from packshot_bench.subjects.figures import figures
 from packshot_serving.launcher import TritonServer
 
 #: The models inside ``generate``, and the stage that each is.
 _STAGES = {
     "tokenizer": "text", "text_encoder": "text", "vae_encoder": "vae_encode", "vae_decoder": "vae_decode",
 }  # fmt: skip
-_STEP_FIGURES = ("packshot_denoiser_steps_total", "packshot_denoiser_step_seconds_total")
-_TOLD_WITHIN_S = 5.0
+_STEPS, _STEP_SECONDS = "packshot_denoiser_steps_total", "packshot_denoiser_step_seconds_total"
 
 
 class Served:
@@ -82,15 +81,6 @@ class Served:
         return spent
 
     def _steps(self, more_than: float = -1.0) -> tuple[float, float]:
-        """Steps taken and seconds in them, once there are more than so many; they are told when idle."""
-        deadline = time.monotonic() + _TOLD_WITHIN_S
-        while True:
-            with urllib.request.urlopen(f"http://{self._server.metrics_address}/metrics") as answer:
-                lines = (line.split() for line in answer.read().decode().splitlines())
-                told = {words[0]: float(words[1]) for words in lines if words[0] in _STEP_FIGURES}
-            steps, seconds = (told.get(name, 0.0) for name in _STEP_FIGURES)
-            if steps > more_than:
-                return steps, seconds
-            if time.monotonic() > deadline:
-                raise InternalError("the denoiser's metrics: got no step, expected some after a picture")
-            time.sleep(0.01)
+        """Steps taken and seconds in them, once there are more than so many."""
+        told = figures(self._server.metrics_address, lambda told: told[_STEPS] > more_than)
+        return told[_STEPS], told[_STEP_SECONDS]

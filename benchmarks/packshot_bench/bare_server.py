@@ -1,0 +1,91 @@
+"""A tritonserver on a repository that is not packshot's, such as a comparator's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from packshot.errors import ServerStartError
+from packshot_serving.installation import find_installation
+
+
+@dataclass(frozen=True, slots=True)
+class BareServer:
+    """Where it listens: ``host:port`` of gRPC and of the metrics."""
+
+    grpc_address: str
+    metrics_address: str
+
+
+@contextmanager
+def bare_server(repository: Path, *arguments: str) -> Iterator[BareServer]:
+    """Serve a repository as it is until the context ends, or until this process does.
+
+    Args:
+        repository: a model repository; its path has no spaces.
+        arguments: more for tritonserver.
+
+    Raises:
+        ServerStartError: it did not start.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        runtime = Path(directory)
+        installation = find_installation(runtime)
+        grpc, http, metrics = _free_ports(3)
+        shm_prefix = f"packshot_bench_{uuid.uuid4().hex[:12]}_"
+        command = [
+            sys.executable, "-m", "packshot_serving.supervisor", shm_prefix, directory,
+            str(installation.binary), *installation.arguments, f"--model-repository={repository}",
+            f"--grpc-port={grpc}", f"--http-port={http}", f"--metrics-port={metrics}",
+            f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+            "--disable-auto-complete-config", *arguments,
+        ]  # fmt: skip
+        log = runtime / "tritonserver.log"
+        environment = {**os.environ, **installation.environment}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            _wait_until_ready(f"127.0.0.1:{grpc}", process, log)
+            yield BareServer(f"127.0.0.1:{grpc}", f"127.0.0.1:{metrics}")
+        finally:
+            process.terminate()
+            process.wait()
+            process.communicate()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    client = InferenceServerClient(address)
+    try:
+        while process.poll() is None:
+            try:
+                if client.is_server_ready():
+                    return
+            except InferenceServerException:
+                time.sleep(0.1)
+    finally:
+        client.close()
+    errors = [line for line in log.read_text(errors="replace").splitlines() if line[:1] in ("E", "e")]
+    raise ServerStartError(f"tritonserver did not start: {' '.join(errors)}")

@@ -1,0 +1,148 @@
+"""Load on real servers of both kinds; and on painters that keep a diary, to see what comes when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from tritonclient.grpc import InferenceServerClient
+
+from packshot import Parameters, Unavailable
+from packshot_bench.context import Context
+from packshot_bench.job import make_job
+from packshot_bench.probe import Probe
+from packshot_bench.results import Report
+from packshot_bench.scenarios.load import Concurrency, MixedSteps, OpenLoop, started
+from packshot_bench.subjects.painters import MODEL, Work
+from tests.benchmarks.test_results import ENVIRONMENT
+from tests.families import exported
+from tests.integration.generations import PICTURE_TOLERANCE
+
+SIDE = 64
+MIXED = MixedSteps(side=SIDE, steps=(2, 5), requests=6, callers=2)
+
+
+@pytest.fixture(scope="module")
+def context():
+    checkpoints, repository = exported("tiny-sd2")
+    return Context(repository, checkpoints, 1, lambda _: None, Probe())
+
+
+@pytest.fixture(scope="module")
+def painters(context):
+    with started(context, SIDE) as both:
+        yield both
+
+
+def jobs_of(context, steps):
+    return [
+        make_job(context.family, SIDE, Parameters(count, guidance_scale=2.0), 100 + number)
+        for number, count in enumerate(steps)
+    ]
+
+
+def distance(a, b) -> int:
+    return int(np.abs(a.astype(int) - b).max())
+
+
+def batches(painter) -> Counter[int]:
+    """How many batches of each size the whole-request server has worked on."""
+    with InferenceServerClient(painter.server.grpc_address) as client:
+        (statistics,) = client.get_inference_statistics(MODEL).model_stats
+    return Counter({batch.batch_size: batch.compute_infer.count for batch in statistics.batch_stats})
+
+
+async def behind(painter, long, jobs) -> list[np.ndarray]:
+    """The jobs' pictures; they come together, while the server is busy with a long one."""
+    async with painter.connected() as paint:
+        first = asyncio.create_task(paint(long))
+        await asyncio.sleep(0.3)
+        images = await asyncio.gather(*map(paint, jobs))
+        await first
+    return images
+
+
+def test_a_batch_of_different_steps_is_painted_in_groups_and_as_packshot_paints_it(context, painters):
+    long, *mixed = jobs_of(context, [200, 3, 7, 3, 7])
+    packshot, whole = painters
+    before, batches_before = whole.work(), batches(whole)
+    images, expected = (asyncio.run(behind(painter, long, mixed)) for painter in (whole, packshot))
+    assert batches(whole) - batches_before == {1: 1, 4: 1}
+    # Of each group all rows together, two for each guided picture.
+    assert whole.work() - before == Work(200 + 3 + 7, 2 * 200 + 4 * 3 + 4 * 7)
+    for image, other in zip(images, expected, strict=True):
+        assert distance(image, other) <= PICTURE_TOLERANCE
+    for number, image in enumerate(images):
+        assert all(distance(image, other) > 2 * PICTURE_TOLERANCE for other in expected[:number])
+
+
+def test_both_servers_are_held_against_each_other_in_rows_of_the_schema(context, painters, tmp_path):
+    rows = list(MIXED.hold(context, painters))
+    Report(ENVIRONMENT, tuple(rows)).write(tmp_path / "run.json")
+    by_subject = {p.name: [row for row in rows if row.subject == p.name] for p in painters}
+    cases = [{"load": "full"}, {"load": 0.8}, {"load": 0.8, "of_steps": 2}, {"load": 0.8, "of_steps": 5}]
+    for mine in by_subject.values():
+        assert [row.case for row in mine] == [{"steps": "2+5", **case} for case in cases]
+        assert [len(row.samples_s) for row in mine] == [6, 12, 6, 6]
+        assert all(2 <= row.measures["rows_per_step"] <= 2 * MIXED.requests for row in mine[:2])
+    first, second = by_subject.values()
+    assert first[1].measures["arrivals_per_s"] == second[1].measures["arrivals_per_s"]
+
+
+class Diary:
+    """A painter that only notes what it is asked, and takes its time."""
+
+    def __init__(self, name, seconds, book, fails_at=None):
+        self.name, self.seconds, self.book, self.fails_at = name, seconds, book, fails_at
+
+    @asynccontextmanager
+    async def connected(self):
+        self.book.append((self.name, []))
+
+        async def paint(job):
+            self.book[-1][1].append((job.seed, job.parameters.num_inference_steps))
+            if self.fails_at == len(self.book):
+                raise Unavailable("full")
+            await asyncio.sleep(self.seconds)
+
+        yield paint
+
+    def work(self):
+        asked = sum(len(jobs) for name, jobs in self.book if name == self.name)
+        return Work(asked, 2 * asked)
+
+
+def test_painters_take_turns_with_the_same_jobs_which_no_other_block_has(context):
+    book = []
+    rows = list(MIXED.hold(context, [Diary("a", 0.001, book), Diary("b", 0.01, book)]))
+    assert [name for name, _ in book] == ["a", "b", "a", "b", "b", "a"]
+    (a_full, b_full), (a1, b1), (b2, a2) = ((x[1], y[1]) for x, y in zip(book[::2], book[1::2], strict=True))
+    assert (a_full, a1, a2) == (b_full, b1, b2)
+    assert len({seed for seed, _ in (*a_full, *a1, *a2)}) == 3 * MIXED.requests
+    assert [steps for _, steps in a1] == [2, 5, 2, 5, 2, 5]
+    full = {row.subject: row.measures["images_per_s"] for row in rows if row.case["load"] == "full"}
+    assert full["b"] < full["a"]
+    load = [row for row in rows if row.case["load"] == 0.8]
+    assert {row.measures["arrivals_per_s"] for row in load} == {0.8 * full["b"]}
+
+
+def test_one_that_fails_is_a_row_and_the_other_goes_on(context):
+    book = []
+    failing = Diary("a", 0.0, book, fails_at=3)
+    loop = OpenLoop(side=SIDE, loads=(0.5,), requests=3)
+    rows = list(loop.hold(context, [failing, Diary("b", 0.001, book)]))
+    assert [(row.subject, row.error) for row in rows] == [
+        ("a", None), ("b", None), ("a", "Unavailable: full"), ("b", None),
+    ]  # fmt: skip
+    assert len(rows[-1].samples_s) == 2 * loop.requests
+
+
+def test_a_closed_loop_has_a_row_for_each_number_of_callers_and_each_painter(context):
+    diaries = [Diary(name, 0.001, []) for name in ("a", "b")]
+    rows = Concurrency(SIDE, Parameters(2), callers=(1, 3), rounds=2).hold(context, diaries)
+    assert [(row.subject, row.case["callers"], len(row.samples_s)) for row in rows] == [
+        ("a", 1, 2), ("b", 1, 2), ("a", 3, 6), ("b", 3, 6),
+    ]  # fmt: skip
