@@ -33,12 +33,14 @@ test: .venv/installed  ## Run every test.
 bench: .venv/installed model_repository/packshot.json  ## Measure packshot and what one would use instead, 15 minutes.
 	$(BIN)/packshot bench run --output benchmarks/results/bench.json
 	$(BIN)/packshot bench plot benchmarks/results/bench.json --output benchmarks/results/plots
+	$(BIN)/python -m packshot_bench.readme
 
 check: .venv/installed  ## Lint, types, and whether generated files are up to date.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m packshot_serving.generated --check
+	$(BIN)/python -m packshot_bench.readme --check
 
 format: .venv/installed  ## Format the code.
 	$(BIN)/ruff check --fix
@@ -48,8 +50,9 @@ export: .venv/installed  ## Export the default family again.
 	rm -f model_repository/packshot.json
 	$(MAKE) model_repository/packshot.json
 
-generated: .venv/installed  ## Write the files that are derived from the contract.
+generated: .venv/installed  ## Write the files that are derived from the contract and from results.
 	$(BIN)/python -m packshot_serving.generated
+	$(BIN)/python -m packshot_bench.readme
 
 clean:  ## Remove everything that a target made.
 	git clean -fdX

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
-#: A probe of some 20 ms on a core or two: long enough for a clock, short enough to stand beside each sample.
-_SIDE, _TIMES = 512, 6
+#: A probe of some 60 ms on two cores: long enough for a scheduler, short enough to stand beside each sample.
+_SIDE, _TIMES = 512, 30
 _RATE_SIDE, _RATE_TIMES = 2048, 5
 
 

@@ -1,4 +1,4 @@
-"""``python -m packshot_bench.readme [--check]``: the figures in README.md, from the committed result.
+"""``python -m packshot_bench.readme [--check]``: the figures in the READMEs, from the committed result.
 
 They stand between two marks. With ``--check`` nothing is written and a difference is an error.
 """
@@ -6,41 +6,71 @@ They stand between two marks. With ``--check`` nothing is written and a differen
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from packshot.errors import expected
 from packshot_bench.results import Report, Row
 from packshot_bench.samples import ratio_of, summarised
 
-README = Path("README.md")
 RESULT = Path("benchmarks/results/bench.json")
 BEGIN, END = "<!-- figures: make bench -->\n", "<!-- end of figures -->\n"
 
 
-def figures(report: Report) -> str:
-    """Markdown of the run's rows that a newcomer asks for first."""
+def shots(report: Report) -> str:
+    """Markdown of a shot's time, by packshot and by what one would use instead."""
     about = report.environment
-    shots = [row for row in report.rows if row.scenario == "one_shot" and row.samples_s]
-    ours = next(row for row in shots if row.subject == "packshot")
+    rows = [row for row in report.rows if row.scenario == "one_shot" and row.samples_s]
+    ours = next(row for row in rows if row.subject == "packshot")
     side, steps = ours.case["side"], ours.case["num_inference_steps"]
     lines = [
         f"Seconds for a {side}×{side} shot of {steps} guided steps with the weights of `{about['family']}`,",
-        f"all in turns, on {about['cores']} cores of a {about['cpu']}:",
+        f"all in turns, on {about['cores']} cores of an {about['cpu']}; intervals hold 95 % of chance:",
         "",
-        "| | median | p90 | times packshot's | of 255 from fp32 |",
+        "| | median | p90 | times packshot's | greatest difference from fp32, of 255 |",
         "| --- | ---: | ---: | ---: | ---: |",
-        *(_shot(row, ours) for row in shots),
+        *(_shot(row, ours) for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _shot(row: Row, ours: Row) -> str:
-    summary, ratio = summarised(row.samples_s), ratio_of(ours.steadied, row.steadied)
+    summary, ratio = summarised(row.samples_s), ratio_of(ours.samples_s, row.samples_s)
     times = "" if row is ours else f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
     difference = row.quality.get("greatest_difference")
     apart = "" if difference is None else f"{difference:.0f}"
     return f"| {row.subject} | {summary.median:.2f} | {summary.p90:.2f} | {times} | {apart} |"
+
+
+def loads(report: Report) -> str:
+    """Markdown of what many callers get."""
+    lines = [
+        "| scenario | | median s | p90 s | images/s | rows a step |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+        *_loads(report.rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _loads(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if row.scenario not in ("concurrency", "open_loop", "mixed_steps") or not row.samples_s:
+            continue
+        summary, case = summarised(row.samples_s), ", ".join(f"{k} {v}" for k, v in row.case.items())
+        numbers = (
+            f"{row.measures[name]:.2f}" if name in row.measures else ""
+            for name in ("images_per_s", "rows_per_step")
+        )
+        what = f"{row.scenario}: {case}".replace("_", " ")
+        cells = (what, row.subject, f"{summary.median:.2f}", f"{summary.p90:.2f}", *numbers)
+        yield f"| {' | '.join(cells)} |"
+
+
+#: Documents, and what stands in them.
+BLOCKS: Mapping[Path, Callable[[Report], str]] = {
+    Path("README.md"): shots,
+    Path("benchmarks/README.md"): loads,
+}
 
 
 def replaced(text: str, block: str) -> str:
@@ -52,21 +82,24 @@ def replaced(text: str, block: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in after or END in after:
-        raise expected(str(README), "no pair of marks", f"{BEGIN.strip()} and {END.strip()}, once each")
+        raise expected("document", "no pair of marks", f"{BEGIN.strip()} and {END.strip()}, once each")
     return f"{before}{begin}\n{block}\n{end}{after}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the block, or with ``--check`` say whether it is stale."""
-    text = README.read_text()
-    wanted = replaced(text, figures(Report.read(RESULT)))
-    if wanted == text:
-        return 0
-    if "--check" in arguments:
-        sys.stderr.write(f"{README}: the figures are not those of {RESULT}; `make generated` writes them\n")
-        return 1
-    README.write_text(wanted)
-    return 0
+    """Write the blocks, or with ``--check`` name the documents that are stale."""
+    report, stale = Report.read(RESULT), 0
+    for path, block in BLOCKS.items():
+        text = path.read_text()
+        wanted = replaced(text, block(report))
+        if wanted == text:
+            continue
+        stale += 1
+        if "--check" in arguments:
+            sys.stderr.write(f"{path}: the figures are not those of {RESULT}; `make generated` writes them\n")
+        else:
+            path.write_text(wanted)
+    return int(bool(stale) and "--check" in arguments)
 
 
 if __name__ == "__main__":

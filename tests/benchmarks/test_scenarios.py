@@ -8,7 +8,8 @@ from packshot import InvalidArgument, Parameters
 from packshot_bench.context import Context
 from packshot_bench.plots import plot
 from packshot_bench.probe import Probe
-from packshot_bench.readme import BEGIN, END, figures, replaced
+from packshot_bench.readme import BEGIN, END, loads, replaced
+from packshot_bench.readme import shots as shots_block
 from packshot_bench.results import Report, Row
 from packshot_bench.scenarios.catalogue import Catalogue
 from packshot_bench.scenarios.cold_start import ColdStart
@@ -117,13 +118,22 @@ def test_no_rows_no_plots(tmp_path):
 
 
 def test_figures_stand_between_their_marks(shots):
-    block = figures(Report(ENVIRONMENT, tuple(shots.values())))
+    block = shots_block(Report(ENVIRONMENT, tuple(shots.values())))
     assert block.count("\n|") == 6
-    text = replaced(f"before\n{BEGIN}old\n{END}after\n", block)
-    assert "old" not in text
+    text = replaced(f"before\n{BEGIN}stale\n{END}after\n", block)
+    assert "stale" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert replaced(text, block) == text
+
+
+def test_figures_under_load_leave_out_what_failed():
+    rows = (
+        Row("concurrency", "packshot", {"callers": 2}, (1.0, 2.0, 3.0), measures={"images_per_s": 0.5}),
+        Row("concurrency", "other", {"callers": 2}, error="no"),
+    )
+    *_, last = loads(Report(ENVIRONMENT, rows)).splitlines()
+    assert last == "| concurrency: callers 2 | packshot | 2.00 | 2.80 | 0.50 |  |"
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{BEGIN}{END}{BEGIN}{END}"])

@@ -22,7 +22,7 @@ REFERENCE = "diffusers eager fp32"
 
 @dataclass(frozen=True, slots=True)
 class OneShot:
-    """One caller, one picture after the other; subjects take turns, A B C A B C.
+    """One caller, one picture after the other; subjects take turns, A B C C B A.
 
     Attributes:
         side: of the canvas in pixels.
@@ -58,7 +58,7 @@ class OneShot:
             for number in range(context.repeats):
                 context.tell(f"{self.name}: {number + 1}/{context.repeats}")
                 job = self._job(context, number + 1)
-                for each in running.values():
+                for each in list(running.values())[:: 1 if number % 2 else -1]:
                     each.paint(job, context)
             if not running:
                 return

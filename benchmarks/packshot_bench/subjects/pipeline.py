@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -23,6 +24,14 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _POSTERIOR_AT_ITS_MODE = mock.patch.object(
     DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode()
 )
+#: Stage, and the part of the pipeline and its method that it consists of.
+_STAGES = (
+    ("text", "text_encoder", "forward"),
+    ("vae_encode", "vae", "encode"),
+    ("steps", "unet", "forward"),
+    ("steps", "controlnet", "forward"),
+    ("vae_decode", "vae", "decode"),
+)
 #: The one scheduler that jobs are compared with.
 SCHEDULER = "dpmpp_2m"
 
@@ -39,6 +48,7 @@ class Pipeline:
     def __init__(self, checkpoints: Path, precision: Literal["fp32", "bf16"], compiled: bool = False) -> None:
         self.name = f"diffusers {'compiled' if compiled else 'eager'} {precision}"
         self._checkpoints, self._type, self._compiled = checkpoints, _TYPES[precision], compiled
+        self._stages_s: dict[str, float] = defaultdict(float)
 
     def __enter__(self) -> Pipeline:
         controlnet = ControlNetModel.from_pretrained(self._checkpoints / "controlnet", torch_dtype=self._type)
@@ -53,6 +63,9 @@ class Pipeline:
         if self._compiled:
             for module in (pipeline.unet, pipeline.controlnet, pipeline.vae):
                 module.compile()
+        else:  # a clock inside a compiled graph would split it
+            for stage, part, method in _STAGES:
+                self._time(stage, getattr(pipeline, part), method)
         self._pipeline = pipeline
         return self
 
@@ -71,6 +84,7 @@ class Pipeline:
             raise expected("scheduler", job.parameters.scheduler, SCHEDULER)
         composition, parameters = job.composition, job.parameters
         width, height = composition.size
+        self._stages_s.clear()
         began = time.perf_counter()
         with torch.inference_mode(), _POSTERIOR_AT_ITS_MODE:
             answer = self._pipeline(
@@ -87,4 +101,17 @@ class Pipeline:
                 controlnet_conditioning_scale=parameters.controlnet_conditioning_scale,
             )
         image = np.asarray(answer.images[0])
-        return Painted(image, time.perf_counter() - began)
+        return Painted(image, time.perf_counter() - began, dict(self._stages_s))
+
+    def _time(self, stage: str, part: Any, method: str) -> None:
+        """Have a method's seconds added to a stage."""
+        untimed = getattr(part, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return untimed(*args, **kwargs)
+            finally:
+                self._stages_s[stage] += time.perf_counter() - began
+
+        setattr(part, method, timed)
