@@ -20,7 +20,8 @@ def environment(repository: Path) -> dict[str, Any]:
     return {
         "commit": commit and commit.rstrip("+"),
         "dirty": commit and commit.endswith("+"),
-        "cpu": machine.cpu(),
+        **machine.cpu(),
+        "gpu": machine.describe_gpu(),
         **found,
         "matrix_rate_gflops_fp32": round(matrix_rate_flops() / 1e9, 1),
         "versions": {name: version for name, version in versions.items() if version},

@@ -32,14 +32,15 @@ def describe(*packages: str) -> dict[str, object]:
     }
 
 
-def cpu() -> str:
-    """The processor's name."""
+def cpu() -> dict[str, object]:
+    """The processor's name, and its clock in MHz at the moment, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = told.get("model name") or platform.processor() or platform.machine()
+    return {"cpu": name, "clock_mhz": float(told["cpu MHz"]) if "cpu MHz" in told else None}
 
 
 def peak_memory_bytes() -> int:

@@ -96,7 +96,7 @@ def _load(axes: Axes, rows: Iterable[Row]) -> None:
 
 
 def _throughput(axes: Axes, rows: Iterable[Row]) -> None:
-    """Pictures a second against latency, as callers are added."""
+    """Shots a second against latency, as callers are added."""
     by_subject: dict[str, list[Row]] = {}
     for row in rows:
         by_subject.setdefault(row.subject, []).append(row)
@@ -108,9 +108,7 @@ def _throughput(axes: Axes, rows: Iterable[Row]) -> None:
             axes.annotate(
                 f"{row.case['callers']}", (rate, latency), xytext=(5, 3), textcoords="offset points"
             )
-    axes.set(
-        title="Closed loop; numbers are callers", xlabel="pictures a second", ylabel="seconds for a shot"
-    )
+    axes.set(title="Closed loop; numbers are callers", xlabel="shots a second", ylabel="seconds for a shot")
     axes.set_ylim(0, None)
     axes.legend(frameon=False)
 
