@@ -26,6 +26,11 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MAX_SLOWDOWN = 4.0
 #: What doubling a batch has to bring in slots a second to be worth everybody's longer steps.
 MIN_GAIN = 1.1
+#: What it has to bring for a still larger one to be measured.
+LEAST_GAIN = 1.03
+#: By how much the fastest batch has to be faster than a common one for a backlog to use it.
+CROWDED_GAIN = 1.05
+_FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,8 @@ def measure_step_times(
 ) -> StepTimes:
     """Time guided steps of several sizes; the least of ``repeats`` after one to warm up.
 
-    The series ends with the first size that does not pay, that the runner cannot compute (too large
-    for the memory, say), or that would go beyond the budget. A machine so slow that a second size is
+    The series ends with the first size that brings next to nothing, that the runner cannot compute (too
+    large for the memory, say), or that would go beyond the budget. A machine so slow that a second size is
     beyond it is one that a single slot keeps busy.
 
     Args:
@@ -109,7 +114,7 @@ def measure_step_times(
         # One to warm up and one to count, each expected to take twice as long as the last size's.
         if seconds and clock() + 2 * 2 * seconds[-1] > deadline:
             break
-        if not _pays(batch_sizes[: len(seconds)], seconds, MIN_GAIN):
+        if not _pays(batch_sizes[: len(seconds)], seconds, LEAST_GAIN):
             break
         try:
             seconds.append(_time_step(runner, [slot] * size, repeats, clock, deadline))
@@ -149,7 +154,7 @@ def choose_policy(
     Args:
         times: measured on it.
         max_slots: overrides the number of slots; by default six times those that step
-            together, 4 to 64.
+            together, 4 to 64; at least 16 where a backlog steps in larger batches.
         max_batch: overrides the number of those.
         max_slowdown: the latency to aim at, in units of the request's time alone.
     """
@@ -157,11 +162,14 @@ def choose_policy(
     if max_slots is not None:
         capacity = min(capacity, max_slots)
     # Large batches help a backlog only where they are the faster ones.
-    crowded = times.batch_sizes[-1] / times.seconds[-1] >= MIN_GAIN * capacity / times.at(capacity)
+    fastest = max(size / second for size, second in zip(times.batch_sizes, times.seconds, strict=True))
+    crowded = fastest >= CROWDED_GAIN * capacity / times.at(capacity)
+    # Where a batch is full with a few, two or three at a time are no backlog: half leaves them their turns.
+    share = 0.8 if capacity > _FEW else 0.5
     policy = Policy(
-        max_slots=max_slots or min(64, max(4, 6 * capacity)),
+        max_slots=max_slots or min(64, max(16 if crowded else 4, 6 * capacity)),
         max_batch=capacity,
-        crowded_share=0.8 if crowded else 0.0,
+        crowded_share=share if crowded else 0.0,
         max_slowdown=max_slowdown,
         step_s=times.at(1),
         full_step_s=times.at(capacity),

@@ -120,6 +120,9 @@ def test_slots_are_more_than_step_together_and_can_be_overridden():
     cpu, gpu = choose_policy(StepTimes.affine(0.0, 0.08)), choose_policy(StepTimes.affine(0.01, 0.00378))
     assert (cpu.max_slots, cpu.crowded_share) == (6, 0.0)
     assert (gpu.max_slots, gpu.crowded_share) == (64, 0.8)
+    small = choose_policy(StepTimes((1, 2, 4, 8, 16), (0.057, 0.101, 0.189, 0.372, 0.774)))
+    assert (small.max_batch, small.max_slots, small.crowded_share) == (2, 16, 0.5)
+    assert [small.batch_limit(seated) for seated in (1, 2, 3, 4, 8, 16)] == [1, 2, 2, 2, 4, 8]
     assert choose_policy(StepTimes.affine(0.0, 0.08), max_slots=2).max_slots == 2
     few = choose_policy(StepTimes.affine(0.01, 0.00378), max_slots=4)
     assert (few.max_slots, few.max_batch) == (4, 4)
