@@ -120,4 +120,4 @@ class _Transformers:
         torch = self._torch
         pixels = torch.from_numpy(square.transpose(2, 0, 1).astype(np.float32))[None] / 255
         with torch.inference_mode():
-            self._model(pixel_values=pixels, input_points=torch.from_numpy(points)[None, None])
+            self._model(pixel_values=pixels, input_points=torch.tensor(points)[None, None])
