@@ -1,4 +1,4 @@
-"""``python -m packshot_bench.readme [--check]``: the figures in the READMEs, from the committed result.
+"""``python -m packshot_bench.readme [--check]``: the figures in the READMEs, from the committed results.
 
 They stand between two marks. With ``--check`` nothing is written and a difference is an error.
 """
@@ -13,7 +13,8 @@ from packshot.errors import expected
 from packshot_bench.results import Report, Row
 from packshot_bench.samples import ratio_of, summarised
 
-RESULT = Path("benchmarks/results/bench.json")
+#: ``make bench`` writes the first; the other is of ``packshot bench run --full``.
+RESULTS = (Path("benchmarks/results/bench.json"), Path("benchmarks/results/vit_b_sam.json"))
 BEGIN, END = "<!-- figures: make bench -->\n", "<!-- end of figures -->\n"
 
 
@@ -42,19 +43,19 @@ def _shot(row: Row, ours: Row) -> str:
     return f"| {row.subject} | {summary.median:.2f} | {summary.p90:.2f} | {times} | {apart} |"
 
 
-def loads(report: Report) -> str:
-    """Markdown of what many callers get."""
+def others(report: Report) -> str:
+    """Markdown of everything else."""
     lines = [
         "| scenario | | median s | p90 s | images/s | rows a step |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
-        *_loads(report.rows),
+        *_others(report.rows),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _loads(rows: Sequence[Row]) -> Iterator[str]:
+def _others(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
-        if row.scenario not in ("concurrency", "open_loop", "mixed_steps") or not row.samples_s:
+        if row.scenario == "one_shot" or not row.samples_s:
             continue
         summary, case = summarised(row.samples_s), ", ".join(f"{k} {v}" for k, v in row.case.items())
         numbers = (
@@ -62,14 +63,18 @@ def _loads(rows: Sequence[Row]) -> Iterator[str]:
             for name in ("images_per_s", "rows_per_step")
         )
         what = f"{row.scenario}: {case}".replace("_", " ")
-        cells = (what, row.subject, f"{summary.median:.2f}", f"{summary.p90:.2f}", *numbers)
+        cells = (what, row.subject, _seconds(summary.median), _seconds(summary.p90), *numbers)
         yield f"| {' | '.join(cells)} |"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 #: Documents, and what stands in them.
 BLOCKS: Mapping[Path, Callable[[Report], str]] = {
     Path("README.md"): shots,
-    Path("benchmarks/README.md"): loads,
+    Path("benchmarks/README.md"): others,
 }
 
 
@@ -88,7 +93,9 @@ def replaced(text: str, block: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the blocks, or with ``--check`` name the documents that are stale."""
-    report, stale = Report.read(RESULT), 0
+    reports = [Report.read(path) for path in RESULTS]
+    report = Report(reports[0].environment, tuple(row for each in reports for row in each.rows))
+    stale = 0
     for path, block in BLOCKS.items():
         text = path.read_text()
         wanted = replaced(text, block(report))
@@ -96,7 +103,9 @@ def main(arguments: Sequence[str]) -> int:
             continue
         stale += 1
         if "--check" in arguments:
-            sys.stderr.write(f"{path}: the figures are not those of {RESULT}; `make generated` writes them\n")
+            sys.stderr.write(
+                f"{path}: the figures are not those of the results; `make generated` writes them\n"
+            )
         else:
             path.write_text(wanted)
     return int(bool(stale) and "--check" in arguments)

@@ -8,7 +8,7 @@ from packshot import InvalidArgument, Parameters
 from packshot_bench.context import Context
 from packshot_bench.plots import plot
 from packshot_bench.probe import Probe
-from packshot_bench.readme import BEGIN, END, loads, replaced
+from packshot_bench.readme import BEGIN, END, others, replaced
 from packshot_bench.readme import shots as shots_block
 from packshot_bench.results import Report, Row
 from packshot_bench.scenarios.catalogue import Catalogue
@@ -127,12 +127,12 @@ def test_figures_stand_between_their_marks(shots):
     assert replaced(text, block) == text
 
 
-def test_figures_under_load_leave_out_what_failed():
+def test_other_figures_leave_out_what_failed():
     rows = (
         Row("concurrency", "packshot", {"callers": 2}, (1.0, 2.0, 3.0), measures={"images_per_s": 0.5}),
         Row("concurrency", "other", {"callers": 2}, error="no"),
     )
-    *_, last = loads(Report(ENVIRONMENT, rows)).splitlines()
+    *_, last = others(Report(ENVIRONMENT, rows)).splitlines()
     assert last == "| concurrency: callers 2 | packshot | 2.00 | 2.80 | 0.50 |  |"
 
 
