@@ -26,7 +26,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MAX_SLOWDOWN = 4.0
 #: What doubling a batch has to bring in slots a second to be worth everybody's longer steps.
 MIN_GAIN = 1.1
-#: What it has to bring for a still larger one to be measured.
+#: What it, or the one after it, has to bring for a still larger one to be measured.
 LEAST_GAIN = 1.03
 #: By how much the fastest batch has to be faster than a common one for a backlog to use it.
 CROWDED_GAIN = 1.05
@@ -88,9 +88,9 @@ def measure_step_times(
 ) -> StepTimes:
     """Time guided steps of several sizes; the least of ``repeats`` after one to warm up.
 
-    The series ends with the first size that brings next to nothing, that the runner cannot compute (too
-    large for the memory, say), or that would go beyond the budget. A machine so slow that a second size is
-    beyond it is one that a single slot keeps busy.
+    The series ends when two sizes in a row bring next to nothing, or with the first that the runner cannot
+    compute (too large for the memory, say) or that would go beyond the budget. A machine so slow that a
+    second size is beyond it is one that a single slot keeps busy.
 
     Args:
         runner: of the family.
@@ -114,7 +114,7 @@ def measure_step_times(
         # One to warm up and one to count, each expected to take twice as long as the last size's.
         if seconds and clock() + 2 * 2 * seconds[-1] > deadline:
             break
-        if not _pays(batch_sizes[: len(seconds)], seconds, LEAST_GAIN):
+        if not _still_gaining(batch_sizes[: len(seconds)], seconds):
             break
         try:
             seconds.append(_time_step(runner, [slot] * size, repeats, clock, deadline))
@@ -191,6 +191,12 @@ def _pays(sizes: Sequence[int], seconds: Sequence[float], min_gain: float) -> bo
         return True
     gain = (sizes[-1] / seconds[-1]) / (sizes[-2] / seconds[-2])
     return gain >= min_gain ** np.log2(sizes[-1] / sizes[-2])
+
+
+def _still_gaining(sizes: Sequence[int], seconds: Sequence[float]) -> bool:
+    """Whether one of the last two sizes is faster than all before; one alone may have had bad luck."""
+    rates = [size / second for size, second in zip(sizes, seconds, strict=True)]
+    return len(rates) < 3 or max(rates[-2:]) >= LEAST_GAIN * max(rates[:-2])
 
 
 def _time_step(
