@@ -85,7 +85,7 @@ def test_a_cold_start_that_fails_is_a_row(context):
 
 def test_a_catalogue_takes_turns_with_the_server_alone(context):
     scenario = Catalogue(
-        items=14, block=7, requests=7, in_flight=1, drain_s=0.5, side=64, parameters=Parameters(1)
+        items=60, block=30, requests=9, in_flight=1, drain_s=0.5, side=64, parameters=Parameters(1)
     )
     rows = rows_of(scenario, context)
     assert len(rows["packshot"].samples_s) == 2

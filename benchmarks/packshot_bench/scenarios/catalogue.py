@@ -167,6 +167,8 @@ class Catalogue:
         are taken, do not count."""
         edge = 2 * self.in_flight
         steady = sorted(done)[edge:-edge]
+        if len(steady) < 2:
+            raise InternalError(f"a block of {len(done)} items: got none but edges, expected larger blocks")
         return (len(steady) - 1) / (steady[-1] - steady[0])
 
 
