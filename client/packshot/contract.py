@@ -143,21 +143,21 @@ IMAGE_LATENTS = Tensor(
 SEED = Tensor("seed", "INT64", (1,), "0 to 2^63 − 1; 0 if left out", True)
 PRIORITY = Tensor("priority", "INT32", (1,), "1 interactive, 2 catalogue; 1 if left out", True)
 PARAMETERS = (
-    Tensor("num_inference_steps", "INT32", (1,), "1 to 200; 25 if left out", True),
-    Tensor("guidance_scale", "FP32", (1,), "0 to 50; 7.5 if left out", True),
-    Tensor("controlnet_conditioning_scale", "FP32", ("K",), "0 to 4; 0.5 if left out", True),
-    Tensor("control_guidance_start", "FP32", ("K",), "0 to 1; 0 if left out", True),
-    Tensor("control_guidance_end", "FP32", ("K",), "above the start, to 1; 1 if left out", True),
+    Tensor("num_inference_steps", "INT32", (1,), "1 to 200; if left out what suits the family, or 25", True),
+    Tensor("guidance_scale", "FP32", (1,), "0 to 50; the family's, or 7.5", True),
+    Tensor("controlnet_conditioning_scale", "FP32", ("K",), "0 to 4; the family's, or 0.5", True),
+    Tensor("control_guidance_start", "FP32", ("K",), "0 to 1; the family's, or 0", True),
+    Tensor("control_guidance_end", "FP32", ("K",), "above the start, to 1; the family's, or 1", True),
     Tensor(
         "scheduler",
         "BYTES",
         (1,),
-        "dpmpp_2m (if left out), dpmpp_2m_karras, ddim, euler, euler_karras, euler_ancestral, unipc, "
-        "unipc_karras or pndm",
+        "dpmpp_2m, dpmpp_2m_karras, ddim, euler, euler_karras, euler_ancestral, unipc, unipc_karras or "
+        "pndm; the family's, or dpmpp_2m",
         True,
     ),
-    Tensor("guidance_end", "FP32", (1,), "0 to 1; 1 if left out", True),
-    Tensor("strength", "FP32", (1,), "above 0, to 1; 1 if left out", True),
+    Tensor("guidance_end", "FP32", (1,), "0 to 1; the family's, or 1", True),
+    Tensor("strength", "FP32", (1,), "above 0, to 1; the family's, or 1", True),
 )
 PARAMETER_NAMES = tuple(tensor.name for tensor in PARAMETERS)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from packshot.contract import FAMILY_SYMBOLS
 from packshot.errors import RepositoryError, expected
+from packshot.parameters import Parameters
 
 MANIFEST_FILE = "packshot.json"
 FORMAT = 1
@@ -31,11 +32,14 @@ class Canvas:
         multiple: width and height are multiples of it (the VAE's downscale factor).
         min_side: least width and height.
         max_side: greatest width and height.
+        native_side: of the squares that the checkpoints were trained on; pictures of about as many pixels
+            come out best.
     """
 
     multiple: int = 8
     min_side: int = 64
     max_side: int = 1024
+    native_side: int = 512
 
     def check(self, width: int, height: int, what: str = "canvas") -> None:
         """Refuse a size that cannot be served.
@@ -62,6 +66,8 @@ class Family:
         dims: a number for every symbol in ``contract.FAMILY_SYMBOLS``.
         canvas: the canvas sizes it accepts.
         scheduler: the checkpoint's ``scheduler_config.json``: betas, prediction type and so on.
+        generation_config: the checkpoint's ``generation_config.json``: values that suit it for fields of
+            :class:`packshot.Parameters` that a caller leaves out; empty if it has none.
     """
 
     name: str
@@ -69,10 +75,26 @@ class Family:
     dims: Mapping[str, int]
     canvas: Canvas
     scheduler: Mapping[str, Any]
+    generation_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if set(self.dims) != set(FAMILY_SYMBOLS):
             raise expected("family.dims", sorted(self.dims), sorted(FAMILY_SYMBOLS))
+        known = Parameters.__dataclass_fields__
+        if unknown := sorted(set(self.generation_config) - set(known)):
+            raise expected("generation_config", ", ".join(unknown), f"some of {', '.join(known)}")
+        self.parameters({})
+
+    def parameters(self, given: Mapping[str, Any]) -> Parameters:
+        """What a caller asks for, completed by what suits the checkpoints.
+
+        Args:
+            given: fields of :class:`packshot.Parameters` by name.
+
+        Raises:
+            InvalidArgument: a value is out of its range.
+        """
+        return Parameters(**{**self.generation_config, **given})
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted, so that equal families give equal text."""
@@ -116,8 +138,11 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the artifacts' names and hashes."""
-        return hashlib.sha256(json.dumps(dict(self.artifacts), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the artifacts' names and hashes, and of the family's own parameters if it has any."""
+        told: list[Any] = [dict(self.artifacts)]
+        if self.family.generation_config:
+            told.append(dict(self.family.generation_config))
+        return hashlib.sha256(b"".join(json.dumps(one, sort_keys=True).encode() for one in told)).hexdigest()
 
     def write(self, repository: Path) -> None:
         """Write ``packshot.json`` into a repository."""

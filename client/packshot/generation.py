@@ -69,8 +69,8 @@ def generate_arrays(
     }
 
 
-def settings(fields: Mapping[str, Any]) -> Parameters:
-    """Keywords of ``shoot`` as parameters.
+def check_settings(fields: Mapping[str, Any]) -> None:
+    """Refuse keywords of ``shoot`` that no family could follow, before anybody is asked.
 
     Raises:
         TypeError: one of them is unknown, as for any call in Python.
@@ -82,7 +82,7 @@ def settings(fields: Mapping[str, Any]) -> Parameters:
             raise TypeError(
                 f"shoot() got an unexpected keyword {name!r}, expected some of {', '.join(known)}"
             )
-    return Parameters(**fields)
+    Parameters(**fields)
 
 
 def prompts(prompt: str, negative_prompt: str) -> dict[str, np.ndarray]:

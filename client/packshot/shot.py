@@ -16,7 +16,10 @@ from packshot.png import save_png
 
 
 class ParameterFields(TypedDict, total=False):
-    """The fields of :class:`packshot.Parameters` as keywords; those left out keep their defaults."""
+    """The fields of :class:`packshot.Parameters` as keywords.
+
+    Those left out are what suits the family, see :class:`packshot.Family`, or keep their defaults.
+    """
 
     num_inference_steps: int
     guidance_scale: float

@@ -17,7 +17,7 @@ from packshot.edges import canny
 from packshot.errors import InternalError, expected
 from packshot.family import Family
 from packshot.gathering import gathered
-from packshot.generation import generate_arrays, image_seeds, prompts, settings, warn_truncated
+from packshot.generation import check_settings, generate_arrays, image_seeds, prompts, warn_truncated
 from packshot.masks import best_cutout
 from packshot.options import Options
 from packshot.parameters import INTERACTIVE, MAX_INFERENCE_STEPS, Parameters, check_priority, check_seed
@@ -158,7 +158,7 @@ class AsyncStudio:
             progress: called with (pictures done, pictures in all, the shot) after each picture.
             on_step: called with each report of the server, about twenty a second for each picture.
             preview_interval: steps from preview to preview, if the server keeps up; 0 for none.
-            **parameters: fields of :class:`packshot.Parameters`.
+            **parameters: fields of :class:`packshot.Parameters`; those left out are what suits the family.
 
         Returns:
             The shots in the order of their seeds.
@@ -169,13 +169,14 @@ class AsyncStudio:
                 picture that fails ends the call; those under way are cancelled, also at the server,
                 as all are when the call itself is.
         """
-        how = settings(parameters)
+        check_settings(parameters)
         seeds = image_seeds(seed, num_images)
         texts = prompts(prompt, negative_prompt)
         check_priority(priority)
         interval = integer("preview_interval", preview_interval, 0, MAX_INFERENCE_STEPS)
         size = check_canvas(canvas)
         family = await self.family()
+        how = family.parameters(parameters)
         began = time.perf_counter()
         composition = await asyncio.to_thread(_composed, placements, size, family)
         composed = time.perf_counter()
@@ -217,7 +218,7 @@ class AsyncStudio:
         negative_prompt: str = "",
         *,
         seed: int = 0,
-        parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
+        parameters: Parameters | None = None,
         latents: np.ndarray | None = None,
         priority: int = INTERACTIVE,
         on_step: OnStep | None = None,
@@ -232,7 +233,7 @@ class AsyncStudio:
             prompt: the scene.
             negative_prompt: what it should not show.
             seed: of the noise.
-            parameters: how to paint.
+            parameters: how to paint; None for what suits the family.
             latents: float32 [C, h, w], noise of unit variance instead of the seed's.
             priority: 1 interactive, or 2 catalogue work, which lets others pass.
             on_step: called with each report of the server, about twenty a second.
@@ -244,17 +245,18 @@ class AsyncStudio:
         Warns:
             PromptTruncatedWarning: a prompt is longer than the text encoder reads.
         """
-        if not isinstance(parameters, Parameters):
+        if parameters is not None and not isinstance(parameters, Parameters):
             raise expected("parameters", type(parameters).__name__, "Parameters")
         texts = prompts(prompt, negative_prompt)
         check_seed(seed)
         check_priority(priority)
         interval = integer("preview_interval", preview_interval, 0, MAX_INFERENCE_STEPS)
-        count = (await self.family()).dims["K"]
-        arrays = generate_arrays(image, mask_image, control_image, texts, parameters, priority, count)
+        family = await self.family()
+        how = parameters or family.parameters({})
+        arrays = generate_arrays(image, mask_image, control_image, texts, how, priority, family.dims["K"])
         if latents is not None:
             arrays["latents"] = latents
-        if parameters.strength < 1:
+        if how.strength < 1:
             arrays |= await self._encoded(arrays)
         picture, truncated = await self._generate(arrays, seed, on_step, interval)
         warn_truncated(truncated)

@@ -134,7 +134,7 @@ class Studio:
         negative_prompt: str = "",
         *,
         seed: int = 0,
-        parameters: Parameters = Parameters(),  # noqa: B008 (frozen)
+        parameters: Parameters | None = None,
         latents: np.ndarray | None = None,
         priority: int = INTERACTIVE,
         on_step: OnStep | None = None,

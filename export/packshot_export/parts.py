@@ -26,6 +26,9 @@ _TOKENIZER_FILES = (
     "special_tokens_map.json",
 )
 
+#: Latents of a side of what Stable Diffusion was trained on, where a UNet does not say.
+_NATIVE_LATENTS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -106,12 +109,23 @@ def open_parts(
         name=name or base.name.rpartition("/")[2],
         precision=precision,
         dims=dims,
-        canvas=Canvas(multiple=factor, min_side=_MIN_SIDE, max_side=_MAX_SIDE),
+        canvas=Canvas(factor, _MIN_SIDE, _MAX_SIDE, _native_side(unet, factor)),
         scheduler=base.config("scheduler/scheduler_config.json"),
+        generation_config=_optional(base, "generation_config.json"),
     )
-    processor = segmenter.find("preprocessor_config.json")
-    image_processor = segmenter.config("preprocessor_config.json") if processor else {}
-    return Parts(family, base, nets, segmenter, tokenizer, image_processor)
+    return Parts(family, base, nets, segmenter, tokenizer, _optional(segmenter, "preprocessor_config.json"))
+
+
+def _native_side(unet: dict[str, Any], factor: int) -> int:
+    """Pixels of a side of what the UNet was trained on."""
+    latents = unet["sample_size"] or _NATIVE_LATENTS  # a number, or height and width
+    side = factor * (latents if isinstance(latents, int) else max(latents))
+    return min(max(side, _MIN_SIDE), _MAX_SIDE)
+
+
+def _optional(source: Source, path: str) -> dict[str, Any]:
+    """A JSON file of a checkpoint; empty if it has none of that name."""
+    return source.config(path) if source.find(path) else {}
 
 
 def load_tokenizer(source: Source) -> CLIPTokenizer:

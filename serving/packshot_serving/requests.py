@@ -36,8 +36,8 @@ MAX_LATENT = 1000.0
 _LATENTS = {"latents": "noise of unit variance", "image_latents": "a picture in the scale of the UNet"}
 
 
-def read_parameters(arrays: Arrays) -> Parameters:
-    """Parameters from their tensors; what is left out keeps its default."""
+def read_parameters(arrays: Arrays, family: Family) -> Parameters:
+    """Parameters from their tensors; what is left out is what suits the family."""
     values = {}
     for name in PARAMETER_NAMES:
         if name not in arrays:
@@ -51,7 +51,7 @@ def read_parameters(arrays: Arrays) -> Parameters:
             values[name] = _number(array[0])
         else:
             values[name] = array.item()
-    return Parameters(**values)
+    return family.parameters(values)
 
 
 def _number(value: np.float32) -> float:
@@ -103,7 +103,7 @@ def check_generate(arrays: Arrays, family: Family) -> None:
         raise expected("generate.mask_image", "nothing to repaint", f"some pixels ≥ {MASK_THRESHOLD}")
     if repaint.all():
         raise expected("generate.mask_image", "no product to keep", f"some pixels < {MASK_THRESHOLD}")
-    parameters = read_parameters(arrays)
+    parameters = read_parameters(arrays, family)
     check_picture(parameters, arrays.get("image_latents"))
     _check_scheduler(parameters, family)
     read_seed(arrays)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,9 +97,15 @@ def test_illegal_canvases_are_refused_with_the_range(width, height):
 
 
 def test_what_is_left_out_keeps_its_default():
-    assert read_parameters({}) == Parameters()
+    assert read_parameters({}, FAMILY) == Parameters()
     assert read_seed({}) == 0
     assert read_priority({}) == 1
+
+
+def test_what_is_left_out_is_what_suits_the_family():
+    family = replace(FAMILY, generation_config={"guidance_scale": 2.0, "num_inference_steps": 20})
+    given = {"num_inference_steps": np.array([7], np.int32)}
+    assert read_parameters(given, family) == Parameters(num_inference_steps=7, guidance_scale=2.0)
 
 
 def test_given_parameters_arrive():
@@ -108,7 +116,8 @@ def test_given_parameters_arrive():
             "scheduler": text("euler"),
             "guidance_end": np.array([0.6], np.float32),
             "strength": np.array([0.7], np.float32),
-        }
+        },
+        FAMILY,
     )
     assert parameters.num_inference_steps == 7
     assert parameters.controlnet_conditioning_scale == (0.25, 1.0)
@@ -177,13 +186,13 @@ def test_a_missing_prompt_for_sam_is_named():
 
 def test_a_window_means_what_the_caller_wrote():
     """0.7 as FP32 is a little less; taken literally it would close the window a step early."""
-    window = read_parameters({"control_guidance_end": np.array([0.7], np.float32)})
+    window = read_parameters({"control_guidance_end": np.array([0.7], np.float32)}, FAMILY)
     assert window.control_guidance_end == (0.7,)
 
 
 def test_a_strength_means_what_the_caller_wrote():
     """0.7 of 10 steps are 7; of the FP32 next to 0.7 they would be 6."""
-    strength = read_parameters({"strength": np.array([0.7], np.float32)}).strength
+    strength = read_parameters({"strength": np.array([0.7], np.float32)}, FAMILY).strength
     assert make_schedule("euler", {}, 10, strength=strength).num_steps == 7
 
 

@@ -18,8 +18,6 @@ HorizontalAlignment = Literal["left", "center", "right"]
 VerticalAlignment = Literal["top", "center", "bottom"]
 PlacementKind = Literal["fit", "original"]
 
-#: What a canvas given by its aspect ratio covers, in pixels.
-_AREA_PX = 512 * 512
 _RATIO = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})")
 _WIDEST = 4.0
 #: How far a canvas of multiples of the family's unit may be from the shape that was asked for.
@@ -122,7 +120,7 @@ def aspect_ratio(text: object) -> float:
 
 
 def canvas_of(ratio: float, legal: Canvas) -> tuple[int, int]:
-    """The canvas of an aspect ratio, of about 512×512 pixels if the family serves that many.
+    """The canvas of an aspect ratio, of about as many pixels as the family was trained on.
 
     Args:
         ratio: width over height.
@@ -131,7 +129,7 @@ def canvas_of(ratio: float, legal: Canvas) -> tuple[int, int]:
     Raises:
         InvalidArgument: none of them has about this shape.
     """
-    width = math.sqrt(_AREA_PX * ratio)
+    width = legal.native_side * math.sqrt(ratio)
     longest, shortest = max(width, width / ratio), min(width, width / ratio)
     shrink = min(1.0, legal.max_side / longest)
     shrink = max(shrink, legal.min_side / shortest)

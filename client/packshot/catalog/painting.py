@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from packshot.errors import InvalidArgument
 from packshot.family import Family
 from packshot.parameters import CATALOGUE
 from packshot.paste import paste_back
+from packshot.shot import Shot
 from packshot.studio import AsyncStudio
 
 #: Of the product's sides: the room that SAM is given on every side of it.
@@ -45,11 +47,13 @@ class Picture:
     Attributes:
         image: uint8 [H, W, 3], of the size that is delivered.
         measures: of the gate.
+        parameters: of the painting, by name; none for a plain background.
         timings_s: seconds by stage.
     """
 
     image: np.ndarray
     measures: Measures
+    parameters: dict[str, Any]
     timings_s: dict[str, float]
 
 
@@ -106,13 +110,13 @@ async def paint(
         style.negative_prompt,
         seed=seed,
         priority=CATALOGUE,
-        **style.parameters.as_dict(),
+        **style.parameters,
     )
     shot = shots[0]
     asked = time.perf_counter()
     found = await _found(studio, shot.image, placed.painted)
     timings_s = {**shot.timings_s, "segment_result": time.perf_counter() - asked}
-    return await asyncio.to_thread(_finished, shot.image, placed, found, mask_iou, timings_s)
+    return await asyncio.to_thread(_finished, shot, placed, found, mask_iou, timings_s)
 
 
 async def _found(studio: AsyncStudio, image: np.ndarray, composition: Composition) -> np.ndarray | None:
@@ -132,20 +136,20 @@ async def _found(studio: AsyncStudio, image: np.ndarray, composition: Compositio
 
 
 def _finished(
-    image: np.ndarray,
+    shot: Shot,
     placed: Layers,
     found: np.ndarray | None,
     mask_iou: float | None,
     timings_s: dict[str, float],
 ) -> Picture:
-    began = time.perf_counter()
+    began, image = time.perf_counter(), shot.image
     measures = measure(image, placed.painted, found, mask_iou)
     timings_s["gate"] = time.perf_counter() - began
     if placed.delivered is not placed.painted:
         # The scene is enlarged; the product comes from its photo, at full sharpness.
         scene = cv2.resize(image, placed.delivered.size, interpolation=cv2.INTER_LANCZOS4)
         image = paste_back(placed.delivered, scene)
-    return Picture(image, measures, timings_s)
+    return Picture(image, measures, shot.parameters.as_dict(), timings_s)
 
 
 def _on_plain(composition: Composition, style: Style, mask_iou: float | None) -> Picture:
@@ -155,4 +159,4 @@ def _on_plain(composition: Composition, style: Style, mask_iou: float | None) ->
         background = soft_shadow(background, composition.alpha)
     image = paste_back(composition, background)
     measures = measure(image, composition, None, mask_iou)
-    return Picture(image, measures, {"compose": time.perf_counter() - began})
+    return Picture(image, measures, {}, {"compose": time.perf_counter() - began})

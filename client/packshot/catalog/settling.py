@@ -157,7 +157,7 @@ def _sidecar(task: Task, record: Mapping[str, Any], failures: list[str]) -> dict
         "negative_prompt": style.negative_prompt,
         "background_color": style.background_color,
         "seed": record["seed"],
-        "parameters": style.parameters.as_dict(),
+        "parameters": record["parameters"],
         "inputs_sha256": task.keys.inputs,
         "sha256": record["sha256"],
         "key": record["key"],

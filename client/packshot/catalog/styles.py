@@ -59,14 +59,15 @@ class Style:
             then ``background_color`` is all there is.
         negative_prompt: what the scene shall not show; a template, too.
         canvas: width and height in pixels of what is painted; None for one of ``aspect_ratio``.
-        aspect_ratio: ``"W:H"`` of a canvas of about 512×512 pixels.
+        aspect_ratio: ``"W:H"`` of a canvas of about as many pixels as the family was trained on.
         layout: where the product stands; its fields are written as the style's own.
         background_color: ``#rrggbb`` of a plain background, instead of a prompt.
         shadow: ``none`` or ``soft``, under the product on a plain background.
         output_size: width and height in pixels of the finished picture; the product is taken from its
             photo at this size. None for the canvas.
         output_format: ``png``, ``jpeg`` or ``webp``.
-        parameters: how to paint.
+        parameters: how to paint: fields of :class:`packshot.Parameters` by name. Those left out are what
+            suits the server's family.
         gate: what a picture must pass to be delivered.
         preset: name of the market whose rules the finished file must pass, see
             :mod:`packshot.catalog.presets`; None for no such rules.
@@ -84,7 +85,7 @@ class Style:
     shadow: Shadow = "none"
     output_size: tuple[int, int] | None = None
     output_format: Format = "png"
-    parameters: Parameters = Parameters()  # noqa: RUF009 (frozen)
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     gate: Thresholds = Thresholds()  # noqa: RUF009 (frozen)
     preset: str | None = None
 
@@ -100,6 +101,9 @@ class Style:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _size(name, value))
+        # Refuses what no family could follow; and 5 is 5.0, whoever wrote it.
+        full = Parameters(**self.parameters).as_dict()
+        object.__setattr__(self, "parameters", {name: full[name] for name in self.parameters})
         aspect_ratio(self.aspect_ratio)
         if self.background_color is not None:
             rgb(self.background_color)
@@ -187,6 +191,7 @@ def changed(style: Style, values: Mapping[str, Any]) -> Style:
     for this, other in (("prompt", "background_color"), ("background_color", "prompt")):
         if plain.get(this) is not None and other not in plain:
             plain[other] = None
+    plain["parameters"] = {**style.parameters, **groups.pop("parameters")}
     for name, fields in groups.items():
         if fields:
             plain[name] = dataclasses.replace(getattr(style, name), **fields)

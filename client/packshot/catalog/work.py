@@ -100,7 +100,7 @@ def _store(picture: Picture, placed: Layers, item: Item, seed: int, key: str, fo
         "prompt": style.prompt,
         "negative_prompt": style.negative_prompt,
         "seed": seed,
-        **style.parameters.as_dict(),
+        **picture.parameters,
     }
     tool = f"packshot {version('packshot')}"
     began = time.perf_counter()
@@ -115,6 +115,7 @@ def _store(picture: Picture, placed: Layers, item: Item, seed: int, key: str, fo
         "sku": item.sku,
         "key": key,
         "seed": seed,
+        "parameters": picture.parameters,
         "sha256": hashlib.sha256(content).hexdigest(),
         "gate": asdict(picture.measures),
         "preset": [asdict(rule) for rule in rules],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,14 +23,17 @@ from packshot.cli.output import check_output, make_folder
 from packshot.cli.reporting import AsJson, Report
 from packshot.cutout import Cutout
 from packshot.errors import expected
-from packshot.generation import image_seeds, prompts
-from packshot.parameters import INTERACTIVE, SCHEDULERS, Parameters, check_priority
+from packshot.generation import check_settings, image_seeds, prompts
+from packshot.parameters import INTERACTIVE, SCHEDULERS, check_priority
 from packshot.photo import Photo, load_photo
 from packshot.prompts import SamArguments
 from packshot.shot import Shot
 from packshot.sync import Studio
 
-_DEFAULTS = Parameters().as_dict()
+
+def _option(text: str) -> Any:
+    """An option of the painting; left out, it is what suits the server's family."""
+    return typer.Option(help=text, show_default="what suits the family")
 
 
 def shoot(
@@ -49,7 +52,14 @@ def shoot(
     point: PointOptions = None,
     background_point: BackgroundOptions = None,
     box: BoxOptions = None,
-    canvas: Annotated[str, typer.Option(metavar="WxH", help="Size of the pictures in pixels.")] = "512x512",
+    canvas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Size of the pictures in pixels.",
+            show_default="the square that the family was trained on",
+        ),
+    ] = None,
     place: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,30 +71,25 @@ def shoot(
     ] = None,
     num_images: Annotated[int, typer.Option(help="How many pictures; each has the next seed.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Seed of the first picture; random if left out.")] = None,
-    num_inference_steps: Annotated[int, typer.Option(help="Denoising steps, 1 to 200.")] = _DEFAULTS[
-        "num_inference_steps"
-    ],
-    guidance_scale: Annotated[float, typer.Option(help="Weight of the prompt, 0 to 50.")] = _DEFAULTS[
-        "guidance_scale"
-    ],
+    num_inference_steps: Annotated[int | None, _option("Denoising steps, 1 to 200.")] = None,
+    guidance_scale: Annotated[float | None, _option("Weight of the prompt, 0 to 50.")] = None,
     controlnet_conditioning_scale: Annotated[
-        float, typer.Option(help="Weight of the product's edges, 0 to 4.")
-    ] = _DEFAULTS["controlnet_conditioning_scale"],
+        float | None, _option("Weight of the product's edges, 0 to 4.")
+    ] = None,
     control_guidance_start: Annotated[
-        float, typer.Option(help="Share of the steps after which the edges count, 0 to 1.")
-    ] = _DEFAULTS["control_guidance_start"],
+        float | None, _option("Share of the steps after which the edges count, 0 to 1.")
+    ] = None,
     control_guidance_end: Annotated[
-        float, typer.Option(help="Share of the steps after which they no longer do.")
-    ] = _DEFAULTS["control_guidance_end"],
-    scheduler: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULERS)}.")] = _DEFAULTS["scheduler"],
+        float | None, _option("Share of the steps after which they no longer do.")
+    ] = None,
+    scheduler: Annotated[str | None, _option(f"One of {', '.join(SCHEDULERS)}.")] = None,
     guidance_end: Annotated[
-        float,
-        typer.Option(help="Share of the steps after which --guidance-scale ends, 0 to 1; saves time."),
-    ] = _DEFAULTS["guidance_end"],
+        float | None, _option("Share of the steps after which --guidance-scale ends, 0 to 1; saves time.")
+    ] = None,
     strength: Annotated[
-        float,
-        typer.Option(help="How much to repaint, above 0, to 1; below 1 the canvas itself is the start."),
-    ] = _DEFAULTS["strength"],
+        float | None,
+        _option("How much to repaint, above 0, to 1; below 1 the canvas itself is the start."),
+    ] = None,
     priority: Annotated[
         int, typer.Option(help="1, or 2 for catalogue work that lets others pass.")
     ] = INTERACTIVE,
@@ -94,20 +99,22 @@ def shoot(
     as_json: AsJson = False,
 ) -> None:
     """Paint a scene around products; the products stay as they were photographed."""
-    parameters = Parameters(
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        controlnet_conditioning_scale=controlnet_conditioning_scale,
-        control_guidance_start=control_guidance_start,
-        control_guidance_end=control_guidance_end,
-        scheduler=scheduler,
-        guidance_end=guidance_end,
-        strength=strength,
-    )
+    asked = {
+        "num_inference_steps": num_inference_steps,
+        "guidance_scale": guidance_scale,
+        "controlnet_conditioning_scale": controlnet_conditioning_scale,
+        "control_guidance_start": control_guidance_start,
+        "control_guidance_end": control_guidance_end,
+        "scheduler": scheduler,
+        "guidance_end": guidance_end,
+        "strength": strength,
+    }
+    parameters: Any = {name: value for name, value in asked.items() if value is not None}
+    check_settings(parameters)
     check_priority(priority)
     seeds = image_seeds(seed, num_images)
     prompts(prompt, negative_prompt)
-    size = canvas_size(canvas)
+    asked_size = canvas and canvas_size(canvas)
     sam_prompt = prompt_arguments(point, background_point, box)
     loaded = [load_photo(photo) for photo in photos]
     _check_prompted(photos, loaded, sam_prompt)
@@ -118,10 +125,12 @@ def shoot(
         cutouts = _cut_out(studio, loaded, sam_prompt, report)
         placements = [Placement(cutout, **fields) for cutout, fields in zip(cutouts, places, strict=True)]
         began = time.perf_counter()
+        side = studio.family().canvas.native_side
+        size = asked_size or (side, side)
         with report.pictures(num_images) as show:
             shots = studio.shoot(
                 placements, size, prompt, negative_prompt, num_images=len(seeds), seed=seeds[0],
-                priority=priority, on_step=show, **parameters.as_dict(),
+                priority=priority, on_step=show, **parameters,
             )  # fmt: skip
         report.timings_s["shoot"] = time.perf_counter() - began
     _save(shots, output, photos[0].stem, report)

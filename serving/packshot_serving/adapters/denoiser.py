@@ -91,7 +91,7 @@ class TritonPythonModel(Adapter):
             seed=read_seed(arrays),
             latents=arrays.get("latents"),
             image_latents=arrays.get("image_latents"),
-            parameters=read_parameters(arrays),
+            parameters=read_parameters(arrays, self.family),
             request_id=request.request_id(),
             priority=read_priority(arrays),
             timeout_s=request.timeout() / 1e6 or self.settings.default_timeout_s,

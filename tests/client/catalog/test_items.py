@@ -22,7 +22,7 @@ def test_a_line_says_what_is_made_of_which_photo(read, shop):
         "points": [[10.0, 20.0], [1.0, 1.0]], "labels": [1, 0], "boxes": [[5.0, 5.0, 60.0, 50.0]],
     }  # fmt: skip
     assert item.style.prompt == "a red cup on a beach"
-    assert (item.style.layout.padding, item.style.parameters.guidance_scale) == (0.2, 5.0)
+    assert (item.style.layout.padding, item.style.parameters) == (0.2, {"guidance_scale": 5.0})
 
 
 def test_a_prompt_is_all_that_a_line_without_style_needs(read):

@@ -52,7 +52,7 @@ def test_a_style_says_what_is_painted_where_how_and_how_good_it_must_be(load):
         aspect_ratio="4:5",
         layout=Layout(padding=0.12, vertical_alignment="bottom"),
         output_format="jpeg",
-        parameters=Parameters(num_inference_steps=25, controlnet_conditioning_scale=(0.5, 0.3)),
+        parameters={"num_inference_steps": 25, "controlnet_conditioning_scale": (0.5, 0.3)},
         gate=Thresholds(min_edge_f1_rim=0.4, max_product_difference=None),
     )
     assert styles["beach"].columns == {"colour", "name"}
