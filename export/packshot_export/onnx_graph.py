@@ -20,6 +20,7 @@ from packshot.contract import Graph
 from packshot.family import Canvas
 from packshot_export.axes import dynamic_shapes
 from packshot_export.empty_batches import allow_empty_batches
+from packshot_export.half_weights import store_in_half
 
 #: Protocol buffers end at 2 GiB; weights beyond this go into a file of their own.
 _LARGEST_SINGLE_FILE = 1_900_000_000
@@ -55,6 +56,7 @@ def write_graph(
         raise RuntimeError("torch.onnx.export returned nothing")
     allow_empty_batches(program.model)
     _name_axes(program.model.graph, graph, dims)
+    store_in_half(program.model.graph)
     # Every node carries the stack that made it: megabytes, and the paths of this machine.
     ClearMetadataAndDocStringPass()(program.model)
     size = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
