@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,15 @@ from packshot_export.sam_graphs import SamDecoder, SamEncoder
 from packshot_pocket.sam.augment import random_view, worn
 from packshot_pocket.sam.clicks import click, near_miss, rough_box
 from packshot_pocket.sam.losses import iou, pairwise_cost, sam_loss
-from packshot_pocket.sam.model import IMAGE_MEAN, IMAGE_STD, SamSpec, make_sam, pixel_values
+from packshot_pocket.sam.model import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    SamSpec,
+    grown_sam,
+    make_sam,
+    pixel_values,
+    save_sam,
+)
 from packshot_pocket.sam.samples import SamSamples
 from packshot_pocket.sam.shapes import shapes
 from packshot_pocket.sam.step import TrainedDecoder, corrections
@@ -59,6 +69,25 @@ def test_a_fresh_network_looks_where_the_click_is():
     row, column = divmod(int((keys @ looking.q_proj(token)[0]).argmax()), 32)
     assert abs(8 * column + 4 - x) <= 16
     assert abs(8 * row + 4 - y) <= 16
+
+
+def test_what_was_learned_on_small_photos_is_a_start_for_larger_ones(tmp_path):
+    torch.manual_seed(0)
+    small = make_sam(TINY)
+    # The columns of patches in their order, so that a stretched row is one in its order, too.
+    small.vision_encoder.pos_embed.data[0, :, :, 0] = torch.arange(8.0)
+    save_sam(small, tmp_path)
+    grown = grown_sam(tmp_path, replace(TINY, image_size=128))
+    assert grown.vision_encoder.pos_embed.shape == (1, 16, 16, 32)
+    columns = grown.vision_encoder.pos_embed[0, 5, :, 0]
+    assert columns[[0, -1]].tolist() == [0.0, 7.0]
+    assert (columns.diff() >= 0).all()
+    same = grown.state_dict()
+    for name, tensor in small.state_dict().items():
+        if tensor.shape == same[name].shape:
+            assert torch.equal(tensor, same[name]), name
+    photo = torch.randn(1, 3, 128, 128)
+    assert grown.vision_encoder(photo)[0].shape == (1, 32, 16, 16)
 
 
 def test_training_sees_a_photo_as_the_served_graph_does():
@@ -137,15 +166,16 @@ def test_the_cost_of_a_pair_is_focal_plus_dice(disc):
     assert pairwise_cost(logits, truth)[0, 1, 0].item() == pytest.approx((20 * focal + dice).item(), rel=1e-4)
 
 
-def test_less_precise_arithmetic_moves_neither_costs_nor_prompts(disc):
+@torch.no_grad()
+def test_less_precise_arithmetic_moves_neither_costs_nor_answers(disc):
     torch.manual_seed(0)
     truth = torch.from_numpy(disc).float()[None, None]
     logits = torch.randn(1, 3, 64, 64)
     decoder = TrainedDecoder(make_sam(TINY))
-    prompt = torch.tensor([[[61.3, 2.7], [0.0, 0.0]]]), torch.tensor([[1, -1]])
-    exact = pairwise_cost(logits, truth), decoder._embed(*prompt)
+    asked = torch.randn(1, 32, 8, 8), torch.tensor([[[61.3, 2.7], [0.0, 0.0]]]), torch.tensor([[1, -1]])
+    exact = pairwise_cost(logits, truth), *decoder(*asked).values()
     with autocast(torch.device("cpu")):
-        trained = pairwise_cost(logits, truth), decoder._embed(*prompt)
+        trained = pairwise_cost(logits, truth), *decoder(*asked).values()
     assert all(torch.equal(a, b) for a, b in zip(exact, trained, strict=True))
 
 

@@ -10,12 +10,10 @@ from packshot_pocket.diffusion.model import IN_CHANNELS, UnetSpec, shared_config
 def make_controlnet(spec: UnetSpec, unet: UNet2DConditionModel) -> ControlNetModel:
     """A ControlNet that begins with the UNet's own weights and changes nothing yet.
 
-    It sees all nine channels, so it knows where the product is. At the finest resolution it does not
-    attend: edges are local.
+    It sees all nine channels, so it knows where the product is.
     """
     controlnet = ControlNetModel(
         in_channels=IN_CHANNELS,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         conditioning_embedding_out_channels=(8, 16, 32, 64),
         **shared_config(spec, unet.config.cross_attention_dim),
     )

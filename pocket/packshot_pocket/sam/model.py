@@ -113,6 +113,34 @@ def make_sam(spec: SamSpec = POCKET, attention: Attention = "eager") -> SamModel
     return sam
 
 
+def grown_sam(checkpoint: Path, spec: SamSpec, attention: Attention = "eager") -> SamModel:
+    """A trained network for photos of another size, to go on training with.
+
+    A quarter of the pixels is learned from four times as fast, and most of what is learned there holds
+    for larger photos, too: only what knows positions is stretched over them.
+
+    Args:
+        checkpoint: directory that :func:`save_sam` wrote.
+        spec: the same sizes but for ``image_size``.
+    """
+    sam = make_sam(spec, attention)
+    state = SamModel.from_pretrained(checkpoint, dtype=torch.float32).state_dict()
+    for name, wanted in sam.state_dict().items():
+        if state[name].shape != wanted.shape:
+            state[name] = _stretched(state[name], wanted.shape)
+    sam.load_state_dict(state)
+    return sam
+
+
+def _stretched(positions: Tensor, shape: torch.Size) -> Tensor:
+    """Absolute positions [1, s, s, hidden], or relative ones [2s − 1, width], for another s."""
+    if positions.ndim == 4:
+        grid = positions.permute(0, 3, 1, 2)
+        grown = nn.functional.interpolate(grid, shape[1:3], mode="bilinear")
+        return grown.permute(0, 2, 3, 1)
+    return nn.functional.interpolate(positions.T[None], shape[0], mode="linear")[0].T
+
+
 @torch.no_grad()
 def _initialise(sam: SamModel, spec: SamSpec) -> None:
     """Weights to learn from, as segment-anything's.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from packshot_pocket.sam.model import POCKET, SamSpec, make_sam, save_sam
+from packshot_pocket.sam.model import POCKET, SamSpec, grown_sam, make_sam, save_sam
 from packshot_pocket.sam.samples import SamSamples
 from packshot_pocket.sam.step import TrainedSam
 from packshot_pocket.training import (
@@ -50,6 +50,7 @@ class SamTraining:
         save_every_s: seconds between states.
         seed: of the weights and of the pictures.
         spec: sizes of the network.
+        start: directory of a checkpoint to start from, which may be for photos of another size.
     """
 
     output: Path
@@ -64,6 +65,7 @@ class SamTraining:
     save_every_s: float = 180.0
     seed: int = 0
     spec: SamSpec = POCKET
+    start: Path | None = None
 
 
 class SamTrainer:
@@ -74,7 +76,11 @@ class SamTrainer:
         self.device = torch.device(training.device)
         seed_everything(training.seed)
         state = load_state(training.output / STATE_FILE) if resume else None
-        sam = make_sam(training.spec, "sdpa" if self.device.type == "cuda" else "eager")
+        attention = "sdpa" if self.device.type == "cuda" else "eager"
+        if training.start and not state:
+            sam = grown_sam(training.start, training.spec, attention)
+        else:
+            sam = make_sam(training.spec, attention)
         if state:
             sam.load_state_dict(state["model"])
         self.model = TrainedSam(sam.to(self.device))
@@ -209,6 +215,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--image-size", type=int, default=256, help="128 learns four times as fast, with coarser masks"
     )
+    parser.add_argument("--start", type=Path, help="checkpoint to start from, also of another image size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the state in the directory")
     given = parser.parse_args(arguments)
@@ -222,6 +229,7 @@ def main(arguments: list[str]) -> int:
         device=given.device,
         seed=given.seed,
         spec=replace(POCKET, image_size=given.image_size),
+        start=given.start,
         **asdict(plan),
     )
     train_sam(training, given.resume)

@@ -18,6 +18,7 @@ class Stage:
         warmup_steps: until it is reached.
         ema_decay: of the average that is kept.
         scenes: rendered scenes that are trained on.
+        fine_scenes: of these, how many a UNet's training sees at full size; None for all.
     """
 
     batch_size: int
@@ -25,6 +26,7 @@ class Stage:
     warmup_steps: int
     ema_decay: float
     scenes: int
+    fine_scenes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,10 @@ PLANS: dict[Device, Plan] = {
     ),
     "cpu": Plan(
         vae=Stage(8, 8e-4, 100, 0.998, 8_192),
-        diffusion=Stage(16, 8e-4, 200, 0.999, 8_192),
-        controlnet=Stage(16, 6e-4, 100, 0.998, 8_192),
+        diffusion=Stage(16, 8e-4, 200, 0.999, 8_192, fine_scenes=4_096),
+        controlnet=Stage(16, 6e-4, 100, 0.998, 4_096),
         crop=64,
         snapshots=1_024,
-        coarse_share=0.7,
         mirrored=False,
         encode_batch=8,
         sheet_every_s=900.0,

@@ -53,9 +53,14 @@ class Request:
         """Of the device."""
         return PLANS[self.device]
 
-    def pool(self, stage: Stage) -> Pool:
-        """The scenes that a stage is trained on, drawn."""
-        pool = Pool(self.scenes, "studio", self.count or stage.scenes, self.plan.size)
+    def pool(self, stage: Stage, shrink: int = 2) -> Pool:
+        """The scenes that a stage is trained on, drawn.
+
+        Args:
+            shrink: how many times smaller than they were drawn they will be seen.
+        """
+        planned = stage.fine_scenes if shrink == 1 and stage.fine_scenes else stage.scenes
+        pool = Pool(self.scenes, "studio", self.count or planned, self.plan.size)
         pool.fill(self.workers)
         return pool
 
@@ -90,7 +95,7 @@ class Request:
             shrink: how many times smaller than they were drawn.
         """
         cache, device = self.output / "training" / f"latents-{shrink}.pt", torch.device(self.device)
-        pool, plan = self.pool(stage), self.plan
+        pool, plan = self.pool(stage, shrink), self.plan
         return encode_pool(pool, vae, tokenizer, device, plan.encode_batch, plan.mirrored, shrink, cache)
 
     def run(self, stage: Stage) -> Run:
