@@ -132,3 +132,21 @@ def test_damaged_weights_are_refused(copy):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ExportError, match=r"sam: .* does not load as SamModel"):
         parts_of(directory).load_sam()
+
+
+def test_a_checkpoint_may_say_what_suits_it(copy):
+    assert parts_of(copy("diffusion/model_index.json")).family.generation_config == {}
+    path = copy("diffusion/model_index.json") / "diffusion/generation_config.json"
+    path.write_text('{"guidance_scale": 2.0}')
+    assert parts_of(path.parents[1]).family.generation_config == {"guidance_scale": 2.0}
+    path.write_text('{"guidance": 2.0}')
+    with pytest.raises(
+        InvalidArgument, match="generation_config: got guidance, expected some of num_inference"
+    ):
+        parts_of(path.parents[1])
+
+
+@pytest.mark.parametrize(("sample_size", "side"), [(96, 768), ([48, 64], 512), (None, 512), (999, 1024)])
+def test_the_canvas_that_a_unet_was_trained_on_is_its_own(copy, sample_size, side):
+    checkpoints = copy("diffusion/unet/config.json", sample_size=sample_size)
+    assert parts_of(checkpoints).family.canvas.native_side == side

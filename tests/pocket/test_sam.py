@@ -85,7 +85,7 @@ def test_what_was_learned_on_small_photos_is_a_start_for_larger_ones(tmp_path):
     same = grown.state_dict()
     for name, tensor in small.state_dict().items():
         if tensor.shape == same[name].shape:
-            assert torch.equal(tensor, same[name]), name
+            assert torch.allclose(tensor, same[name], rtol=1e-3, atol=1e-7), name  # stored in fp16
     photo = torch.randn(1, 3, 128, 128)
     assert grown.vision_encoder(photo)[0].shape == (1, 32, 16, 16)
 

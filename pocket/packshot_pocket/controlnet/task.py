@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from packshot_pocket.card import write_card
 from packshot_pocket.controlnet.edges import choose_edges
 from packshot_pocket.diffusion.latents import LatentSet, unpack_edges
 from packshot_pocket.diffusion.model import make_scheduler
@@ -78,6 +79,7 @@ class ControlNetTask:
     def publish(self, averaged: nn.Module) -> None:
         """Write the ControlNet in half precision."""
         copy.deepcopy(averaged).half().cpu().save_pretrained(self.output)
+        write_card(self.output, "packshot_pocket.train")
 
     def sheet(self, averaged: nn.Module) -> np.ndarray:
         """Held-out scenes, and what is painted with their edges at rising scales."""

@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from packshot_export.families import model_index
+from packshot_pocket.card import write_card
 from packshot_pocket.vae.model import LATENT_CHANNELS
 
 #: Latents, mask, masked image's latents.
@@ -95,5 +96,6 @@ def save_checkpoint(
     text_encoder.half().save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
     make_scheduler().save_pretrained(folder / "scheduler")
+    write_card(folder, "packshot_pocket.train")
     (folder / "generation_config.json").write_text(json.dumps(GENERATION_CONFIG, indent=2) + "\n")
     (folder / "model_index.json").write_text(json.dumps(model_index("DDIMScheduler"), indent=2) + "\n")

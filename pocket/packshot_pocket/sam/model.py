@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,11 @@ from torch import Tensor, nn
 from transformers import SamConfig, SamModel
 
 from packshot_export.loading import quiet_libraries
+from packshot_pocket.card import write_card
 
 #: As in SAM's image processor, for pixels in [0, 1].
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-
-_MODEL_CARD = """---
-license: apache-2.0
----
-packshot's pocket SAM: trained from scratch on rendered pictures, by `python -m packshot_pocket.sam.train`.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +198,9 @@ def pixel_values(image: Tensor, reshaped_input_size: Tensor) -> Tensor:
 
 
 def save_sam(sam: SamModel, directory: Path) -> None:
-    """Write a checkpoint that ``packshot export --sam`` reads."""
+    """Write a checkpoint that ``packshot export --sam`` reads, in half precision."""
     with quiet_libraries():
-        sam.save_pretrained(directory)
+        copy.deepcopy(sam).half().save_pretrained(directory)
     side = sam.config.vision_config.image_size
     processor = {
         "image_processor_type": "SamImageProcessor",
@@ -221,4 +217,4 @@ def save_sam(sam: SamModel, directory: Path) -> None:
         "size": {"longest_edge": side},
     }
     (directory / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
-    (directory / "README.md").write_text(_MODEL_CARD)
+    write_card(directory, "packshot_pocket.sam.train")

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from packshot import InvalidArgument, Parameters
+from packshot import InvalidArgument
 from packshot.catalog.gate import Thresholds
 from packshot.catalog.layout import Layout
 from packshot.catalog.styles import Style, load_styles, rgb
