@@ -24,6 +24,8 @@ from packshot_pocket.scenes import pool
 from packshot_pocket.text.tokenizer import make_tokenizer, token_ids
 from packshot_pocket.train import cli
 from packshot_pocket.train.plan import PLANS, Stage
+from packshot_pocket.train.request import Request
+from packshot_pocket.training import Budget
 from packshot_pocket.vae import task as vae_task
 
 
@@ -75,6 +77,24 @@ def test_the_checkpoints_are_a_family_that_can_be_exported(family, tmp_path):
     assert parts.family.scheduler["prediction_type"] == "v_prediction"
     for load in (parts.load_unet, parts.load_controlnets, parts.load_vae, parts.load_text_encoder):
         load()
+
+
+def test_a_training_may_start_from_a_familys_weights(family, tmp_path):
+    def request(start):
+        return Request("diffusion", tmp_path, tmp_path, Budget(steps=1), "cpu", 4, 1, 0, False, False, start)
+
+    kinds = {
+        "diffusion/unet": UNet2DConditionModel,
+        "diffusion/text_encoder": CLIPTextModel,
+        "controlnet": ControlNetModel,
+    }
+    for part, kind in kinds.items():
+        model = request(family).begun(kind, part)
+        (file,) = (family / part).glob("*.safetensors")
+        for name, tensor in load_file(file).items():
+            assert torch.equal(model.state_dict()[name], tensor.float()), name
+        assert all(p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
+    assert request(None).begun(UNet2DConditionModel, "diffusion/unet") is None
 
 
 def test_checkpoints_are_shipped_in_half_precision(family):

@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
             length.add_argument("--minutes", type=float)
             length.add_argument("--steps", type=int)
             model.add_argument("--seed", type=int, default=0)
+            model.add_argument("--start", type=Path, help="family whose weights to start from (from nothing)")
             model.add_argument("--compile", action="store_true", help="compile the networks first")
             model.add_argument("--resume", action="store_true", help="go on from the last state")
     given = parser.parse_args(arguments)
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> int:
         seed=given.seed if training else 0,
         resume=training and given.resume,
         compile=training and given.compile,
+        start=given.start if training else None,
     )
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from packshot_pocket.controlnet.model import make_controlnet
@@ -21,7 +22,7 @@ def train_vae(request: Request) -> None:
     """Train the VAE and write ``diffusion/vae``."""
     plan = request.plan
     pools = [request.pool(plan.vae), request.snapshots()]
-    vae = request.placed(make_vae(VaeSpec()))
+    vae = request.placed(request.begun(AutoencoderKL, "diffusion/vae") or make_vae(VaeSpec()))
     task = VaeTask(vae, pools, plan.crop, plan.vae.batch_size, request.output / "diffusion" / "vae")
     Loop(task, request.run(plan.vae)).train()
 
@@ -30,8 +31,9 @@ def train_diffusion(request: Request) -> None:
     """Train the text encoder and the UNet, and write the rest of ``diffusion``. Needs the VAE."""
     stage, device = request.plan.diffusion, torch.device(request.device)
     tokenizer, text_spec = make_tokenizer(), TextSpec()
-    unet = request.placed(make_unet(UnetSpec(), text_spec.width))
-    text_encoder = make_text_encoder(text_spec, tokenizer).to(device)
+    unet = request.begun(UNet2DConditionModel, "diffusion/unet") or make_unet(UnetSpec(), text_spec.width)
+    begun = request.begun(CLIPTextModel, "diffusion/text_encoder")
+    unet, text_encoder = request.placed(unet), (begun or make_text_encoder(text_spec, tokenizer)).to(device)
     vae, output = request.trained("vae"), request.output / "diffusion"
     fine, coarse = (request.examples(stage, vae, tokenizer, shrink) for shrink in (1, 2))
     share = request.plan.coarse_share
@@ -46,7 +48,8 @@ def train_controlnet(request: Request) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device)
     vae, unet = request.trained("vae"), request.trained("unet")
-    controlnet = request.placed(make_controlnet(UnetSpec(), unet))
+    begun = request.begun(ControlNetModel, "controlnet")
+    controlnet = request.placed(begun or make_controlnet(UnetSpec(), unet))
     examples = request.examples(stage, vae, tokenizer)
     models = (controlnet, unet, text_encoder, vae, tokenizer)
     Loop(ControlNetTask(*models, examples, stage.batch_size, output), request.run(stage)).train()

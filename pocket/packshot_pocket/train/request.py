@@ -35,6 +35,7 @@ class Request:
         seed: of weights and batches.
         resume: go on with an earlier training.
         compile: compile the networks first: a minute or two for faster steps.
+        start: directory of a family whose weights to start from; None to start from nothing.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Request:
     seed: int
     resume: bool
     compile: bool
+    start: Path | None = None
 
     @property
     def plan(self) -> Plan:
@@ -80,6 +82,17 @@ class Request:
         folder = self.output / "diffusion" / part
         model = _KINDS[part].from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
         return self.placed(model).eval().requires_grad_(False)
+
+    def begun(self, kind: Any, part: str) -> Any | None:
+        """A part of the family to start from, to be trained on; None to start from nothing.
+
+        Args:
+            kind: its class.
+            part: its directory in the family.
+        """
+        if self.start is None:
+            return None
+        return kind.from_pretrained(self.start / part).float().train()
 
     def placed(self, model: Any) -> Any:
         """A convolutional model on the device, in the layout that is fast there."""
