@@ -3,7 +3,9 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-CHECKPOINTS := .cache/checkpoints/default
+CHECKPOINTS := pocket/weights
+# To serve and to look at pictures, no torch is needed; where everything is installed, that will do.
+SERVING := $(if $(wildcard .venv/installed),.venv/installed,.venv/serving)
 
 .PHONY: help demo serve test bench check format export generated clean
 
@@ -15,22 +17,21 @@ help:  ## List the targets.
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Until trained weights exist, the default family is seeded random numbers; they are made here.
-model_repository/packshot.json: | .venv/installed
-	$(BIN)/python -m packshot_export.families default $(CHECKPOINTS)
-	$(BIN)/packshot export --name default --repository model_repository \
-	  --diffusion $(CHECKPOINTS)/diffusion --controlnet $(CHECKPOINTS)/controlnet --sam $(CHECKPOINTS)/sam
+.venv/serving: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	touch $@
 
-demo: .venv/installed model_repository/packshot.json  ## Cut a cup out of a photo and shoot it.
+demo: $(SERVING)  ## Cut a cup out of a photo and shoot it.
 	$(BIN)/python examples/coffee.py --repository model_repository --output demo
 
-serve: .venv/installed model_repository/packshot.json  ## Serve the default family.
+serve: $(SERVING)  ## Serve the default family.
 	$(BIN)/packshot serve
 
 test: .venv/installed  ## Run every test.
 	$(BIN)/pytest
 
-bench: .venv/installed model_repository/packshot.json  ## Measure packshot and what one would use instead, 15 minutes.
+bench: .venv/installed  ## Measure packshot and what one would use instead, 15 minutes.
 	$(BIN)/packshot bench run --output benchmarks/results/bench.json
 	$(BIN)/packshot bench plot benchmarks/results/bench.json --output benchmarks/results/plots
 	$(BIN)/python -m packshot_bench.readme
@@ -47,8 +48,8 @@ format: .venv/installed  ## Format the code.
 	$(BIN)/ruff format
 
 export: .venv/installed  ## Export the default family again.
-	rm -f model_repository/packshot.json
-	$(MAKE) model_repository/packshot.json
+	$(BIN)/packshot export --name pocket --repository model_repository \
+	  --diffusion $(CHECKPOINTS)/diffusion --controlnet $(CHECKPOINTS)/controlnet --sam $(CHECKPOINTS)/sam
 
 generated: .venv/installed  ## Write the files that are derived from the contract and from results.
 	$(BIN)/python -m packshot_serving.generated

@@ -70,7 +70,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("repository", type=Path, nargs="?", default=Path("model_repository"))
-    parser.add_argument("--checkpoints", type=Path, default=Path(".cache/checkpoints/default"))
+    parser.add_argument("--checkpoints", type=Path, default=Path("pocket/weights"))
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--output", type=Path, help="JSON file")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The demo: a cup on its saucer, cut out of a photo by a box, in four pictures and one contact sheet.
+"""The demo: a cup on its saucer, cut out of a photo by a box, in four scenes and one contact sheet.
 
 Run it with ``make demo``, or ``python examples/coffee.py --help``. The photo is CC0 and comes with
 scikit-image.
@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,16 +23,18 @@ from rich.console import Console
 from rich.table import Table
 from skimage.data import coffee
 
-from packshot import Cutout, PackshotError, Placement, Studio, canny, compose
+from packshot import Cutout, PackshotError, Placement, Shot, Studio, canny, compose
 
 #: Around cup and saucer, x0, y0, x1, y1 in pixels of the 600 × 400 photo.
 BOX = (74, 14, 484, 390)
 CANVAS = (256, 256)
-PROMPT = "a cup of coffee on a marble table, morning light, product photo"
-NEGATIVE_PROMPT = "text, watermark, blurry"
-NUM_IMAGES = 4
-#: Name of the family whose weights are seeded random numbers.
-RANDOM_FAMILY = "default"
+SCENES = (
+    "cup of coffee on a dark wood table, beige background, light from the left",
+    "cup of coffee on white marble, teal background, soft shadows",
+    "cup of coffee on grey concrete, yellow background, hard light",
+    "cup of coffee on white tiles, blue background, light from the right",
+)
+SEED = 1
 
 
 class Stopwatch:
@@ -62,53 +65,47 @@ def run(server: str | None, repository: Path, output: Path) -> None:
     watch = Stopwatch(console)
     photo = coffee()
     output.mkdir(parents=True, exist_ok=True)
+    files = {
+        "contact sheet": output / "contact-sheet.png",
+        "SAM's cut-out": output / "cutout-sam.png",
+        "cut-out": output / "cutout.png",
+    }
     with ExitStack() as stack:
         if server is None:
             with watch.stage("start the server"):
                 (embedded,) = entry_points(group="packshot.embedded_server")
                 server = stack.enter_context(embedded.load()(repository)).grpc_address
         studio = stack.enter_context(Studio(str(server)))
-        untrained = studio.family().name == RANDOM_FAMILY
         with watch.stage("cut out, first prompt on the photo"):
             studio.cut_out(photo, points=[(290, 120)], boxes=[BOX])
         with watch.stage("cut out, second prompt (photo's embedding cached)"):
-            cutout = studio.cut_out(photo, boxes=[BOX])
-        if untrained:
-            with watch.stage("outline by GrabCut, since SAM's weights are random"):
-                cutout = grab_cut(photo)
+            studio.cut_out(photo, boxes=[BOX]).save(files["SAM's cut-out"])
+        with watch.stage("a finer outline, by GrabCut"):
+            cutout = grab_cut(photo)
         with watch.stage("compose and draw edges"):
             composition = compose(Placement(cutout, y=0.58, scale=0.8), CANVAS)
             edges = canny(composition.image, alpha=composition.alpha)
-        with watch.stage(f"shoot {NUM_IMAGES} pictures at once"):
-            shots = studio.shoot(
-                composition,
-                CANVAS,
-                PROMPT,
-                NEGATIVE_PROMPT,
-                num_images=NUM_IMAGES,
-                seed=1,
-                control_image=edges,
-            )
+        with watch.stage(f"shoot {len(SCENES)} scenes at once"), ThreadPoolExecutor() as callers:
+
+            def shoot(prompt: str) -> Shot:
+                (shot,) = studio.shoot(composition, CANVAS, prompt, seed=SEED, control_image=edges)
+                return shot
+
+            shots = list(callers.map(shoot, SCENES))
     watch.stages_s += [
-        (f"  seed {shot.seed}, from request to answer", shot.timings_s["generate"]) for shot in shots
+        (f"  scene {number}, from request to answer", shot.timings_s["generate"])
+        for number, shot in enumerate(shots, 1)
     ]
-    files = {"cut-out": output / "cutout.png", "contact sheet": output / "contact-sheet.png"}
     cutout.save(files["cut-out"])
-    for shot in shots:
-        files[f"seed {shot.seed}"] = output / f"coffee-{shot.seed}.png"
-        shot.save(files[f"seed {shot.seed}"])
+    for number, shot in enumerate(shots, 1):
+        files[f"scene {number}"] = output / f"coffee-{number}.png"
+        shot.save(files[f"scene {number}"])
     contact_sheet(photo, cutout, composition.image, edges, shots).save(files["contact sheet"])
     print_tables(console, files, watch.stages_s)
-    if untrained:
-        console.print(
-            f"The weights of family '{RANDOM_FAMILY}' are random numbers until trained ones exist: the scene "
-            "is noise around the real product, and its outline was found by GrabCut instead of SAM.",
-            style="bold",
-        )
 
 
 def grab_cut(photo: np.ndarray) -> Cutout:
-    """What SAM would find in the box if it were trained: OpenCV's GrabCut, so that there is a product."""
+    """The product in the box by OpenCV's GrabCut: pocket's SAM finds it, but not to the pixel."""
     x0, y0, x1, y1 = BOX
     labels = np.full(photo.shape[:2], cv2.GC_BGD, np.uint8)
     # A saucer fills no corners; left in, its shadow would be taken for a part of it.

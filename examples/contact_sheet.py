@@ -1,7 +1,8 @@
-"""One picture that shows a whole shoot: photo, cut-out, edges and the shots, each with its label."""
+"""One picture that shows a whole shoot: photo, cut-out, edges and the shots, each with its prompt."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,8 @@ from packshot import Cutout, Shot
 
 CELL_PX = 288
 GAP_PX = 16
-LABEL_PX = 30
+LABEL_PX = 44
+LINE_LETTERS = 42
 TITLE_PX = 64
 INK, PAPER, FAINT = (32, 32, 36), (250, 250, 248), (120, 120, 126)
 
@@ -37,13 +39,13 @@ def contact_sheet(
         ("canvas", Image.fromarray(canvas)),
         ("edges (control image)", Image.fromarray(edges).convert("RGB")),
     ]
-    second = [(f"seed {shot.seed}", shot.to_pil()) for shot in shots]
+    second = [(shot.prompt, shot.to_pil()) for shot in shots]
     columns = max(len(first), len(second))
     width = columns * (CELL_PX + GAP_PX) + GAP_PX
     height = TITLE_PX + 2 * (CELL_PX + LABEL_PX + GAP_PX) + GAP_PX
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP_PX, 14), shots[0].prompt, INK, ImageFont.load_default(20))
+    draw.text((GAP_PX, 14), "One photo, one box, four prompts", INK, ImageFont.load_default(20))
     asked = shots[0].parameters
     line = f"{asked.num_inference_steps} steps {asked.scheduler}, guidance {asked.guidance_scale:g}, "
     line += f"ControlNet {asked.controlnet_conditioning_scale:g}, family {shots[0].family}"
@@ -54,7 +56,8 @@ def contact_sheet(
             top = TITLE_PX + GAP_PX + row * (CELL_PX + LABEL_PX + GAP_PX)
             fitted = fit(picture)
             sheet.paste(fitted, (left + (CELL_PX - fitted.width) // 2, top + (CELL_PX - fitted.height) // 2))
-            draw.text((left, top + CELL_PX + 6), label, INK, ImageFont.load_default(16))
+            lines = "\n".join(textwrap.wrap(label, LINE_LETTERS))
+            draw.multiline_text((left, top + CELL_PX + 6), lines, INK, ImageFont.load_default(14), spacing=3)
     return sheet
 
 

@@ -31,7 +31,7 @@ def run_command(
     ),
     checkpoints: Annotated[
         Path, typer.Option(metavar="DIR", help="What it was exported from: diffusion, controlnet, sam.")
-    ] = Path(".cache/checkpoints/default"),
+    ] = Path("pocket/weights"),
     scenario: Annotated[
         list[str] | None, typer.Option("--scenario", help=f"One of {', '.join(FULL)}; all if left out.")
     ] = None,

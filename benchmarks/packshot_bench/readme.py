@@ -5,9 +5,11 @@ They stand between two marks. With ``--check`` nothing is written and a differen
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from packshot.errors import expected
 from packshot_bench.results import Report, Row
@@ -15,7 +17,9 @@ from packshot_bench.samples import ratio_of, summarised
 
 #: ``make bench`` writes the first; the other is of ``packshot bench run --full``.
 RESULTS = (Path("benchmarks/results/bench.json"), Path("benchmarks/results/vit_b_sam.json"))
-BEGIN, END = "<!-- figures: make bench -->\n", "<!-- end of figures -->\n"
+#: What the evaluation of the default weights has found.
+EVALUATION = Path("pocket/evaluation/evaluation.json")
+BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
 def shots(report: Report) -> str:
@@ -71,11 +75,40 @@ def _seconds(value: float) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
-#: Documents, and what stands in them.
-BLOCKS: Mapping[Path, Callable[[Report], str]] = {
-    Path("README.md"): shots,
-    Path("benchmarks/README.md"): others,
-}
+def weights(evaluation: Mapping[str, Any]) -> str:
+    """Markdown of how good the default weights are, next to what they should be."""
+    machine = evaluation["machine"]
+    where = machine["gpu"] or f"{machine['cores']} cores of a processor"
+    lines = [
+        f"Measured on {where}, at commit `{evaluation['commit']}`:",
+        "",
+        "| | value | target | met | of | rendered pictures themselves |",
+        "| --- | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for name, section in evaluation["sections"].items():
+        lines += [_measure(name, measure) for measure in section["measures"]]
+    return "\n".join(lines) + "\n"
+
+
+def _measure(section: str, measure: Mapping[str, Any]) -> str:
+    bounds = (("≥", measure.get("at_least")), ("≤", measure.get("at_most")))
+    target = ", ".join(f"{sign} {bound:.3g}" for sign, bound in bounds if bound is not None)
+    met = {True: "yes", False: "**no**", None: ""}[measure["passed"]]
+    value, truth = (
+        "" if (number := measure.get(name)) is None else f"{number:.3g}" for name in ("value", "truth")
+    )
+    return f"| {section}: {measure['name']} | {value} | {target} | {met} | {measure['n']} | {truth} |"
+
+
+def blocks() -> dict[Path, str]:
+    """Documents, and what stands in them."""
+    reports = [Report.read(path) for path in RESULTS]
+    report = Report(reports[0].environment, tuple(row for each in reports for row in each.rows))
+    return {
+        Path("README.md"): shots(report),
+        Path("benchmarks/README.md"): others(report),
+        Path("pocket/weights/README.md"): weights(json.loads(EVALUATION.read_text())),
+    }
 
 
 def replaced(text: str, block: str) -> str:
@@ -93,12 +126,10 @@ def replaced(text: str, block: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the blocks, or with ``--check`` name the documents that are stale."""
-    reports = [Report.read(path) for path in RESULTS]
-    report = Report(reports[0].environment, tuple(row for each in reports for row in each.rows))
     stale = 0
-    for path, block in BLOCKS.items():
+    for path, block in blocks().items():
         text = path.read_text()
-        wanted = replaced(text, block(report))
+        wanted = replaced(text, block)
         if wanted == text:
             continue
         stale += 1

@@ -99,22 +99,6 @@ FULL_SIZE = FamilySpec(
 )
 
 SPECS: dict[str, FamilySpec] = {
-    "default": replace(
-        _TINY_SD2,
-        block_out_channels=(32, 48, 64, 64),
-        attention_head_dim=(2, 3, 4, 4),
-        cross_attention_dim=64,
-        prediction_type="epsilon",
-        text_layers=3,
-        norm_num_groups=8,
-        vae_channels=(16, 32, 32, 32),
-        conditioning_channels=(8, 16, 24, 32),
-        sam_image_size=256,
-        sam_hidden_size=64,
-        sam_layers=4,
-        sam_global_layers=(3,),
-        sam_output_channels=64,
-    ),
     "tiny-sd2": _TINY_SD2,
     "tiny-sd15": replace(
         _TINY_SD2,

@@ -8,7 +8,7 @@ from packshot import InvalidArgument, Parameters
 from packshot_bench.context import Context
 from packshot_bench.plots import plot
 from packshot_bench.probe import Probe
-from packshot_bench.readme import BEGIN, END, others, replaced
+from packshot_bench.readme import BEGIN, END, others, replaced, weights
 from packshot_bench.readme import shots as shots_block
 from packshot_bench.results import Report, Row
 from packshot_bench.scenarios.catalogue import Catalogue
@@ -134,6 +134,21 @@ def test_other_figures_leave_out_what_failed():
     )
     *_, last = others(Report(ENVIRONMENT, rows)).splitlines()
     assert last == "| concurrency: callers 2 | packshot | 2.00 | 2.80 | 0.50 |  |"
+
+
+def test_figures_of_the_weights_name_what_is_missed():
+    measures = [
+        {"name": "PSNR, dB", "value": 35.21, "n": 96, "at_least": 36, "passed": False},
+        {"name": "IoU", "value": 0.95, "n": 8, "at_least": 0.9, "passed": True, "truth": 1.0},
+        {"name": "seconds", "value": None, "n": 1, "passed": None},
+    ]
+    machine = {"gpu": None, "cores": 2}
+    found = {"commit": "abc", "machine": machine, "sections": {"vae": {"measures": measures}}}
+    assert weights(found).splitlines()[-3:] == [
+        "| vae: PSNR, dB | 35.2 | ≥ 36 | **no** | 96 |  |",
+        "| vae: IoU | 0.95 | ≥ 0.9 | yes | 8 | 1 |",
+        "| vae: seconds |  |  |  | 1 |  |",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{BEGIN}{END}{BEGIN}{END}"])

@@ -10,7 +10,7 @@ from transformers import CLIPTokenizer
 from packshot.errors import InvalidArgument
 from packshot.family import sha256
 from packshot_export.checkpoints import Source
-from packshot_export.families import SPECS, main, make_family
+from packshot_export.families import main, make_family
 from packshot_export.loading import load_model
 from tests.export.conftest import parts_of
 
@@ -94,8 +94,3 @@ def test_prompts_have_different_ids(checkpoints):
     assert len(short) == 7  # words of the merges are single tokens
     assert short != tokenizer("a photo of the table").input_ids
     assert tokenizer.decode(short, skip_special_tokens=True) == "a photo of the product"
-
-
-def test_the_default_family_is_small():
-    assert SPECS["default"].sam_image_size == 256
-    assert max(SPECS["default"].block_out_channels) <= 96

@@ -56,7 +56,7 @@ class Segmenter:
 
     def __init__(self, checkpoint: Path) -> None:
         with quiet_libraries():
-            sam = SamModel.from_pretrained(checkpoint).eval()
+            sam = SamModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
         self._encoder = SamEncoder(sam, IMAGE_MEAN, IMAGE_STD)
         self._decoder = SamDecoder(sam)
         self._side = sam.config.vision_config.image_size

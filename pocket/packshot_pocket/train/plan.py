@@ -16,7 +16,8 @@ class Stage:
         batch_size: pictures of a step.
         peak_rate: highest learning rate.
         warmup_steps: until it is reached.
-        ema_decay: of the average that is kept.
+        ema_decay: of the average that is kept; it looks back on a tenth of the steps at most, or the
+            average is of weights that were not yet good.
         scenes: rendered scenes that are trained on.
         fine_scenes: of these, how many a UNet's training sees at full size; None for all.
     """
@@ -70,8 +71,8 @@ PLANS: dict[Device, Plan] = {
     ),
     "cpu": Plan(
         vae=Stage(8, 8e-4, 100, 0.998, 8_192),
-        diffusion=Stage(16, 8e-4, 200, 0.999, 8_192, fine_scenes=4_096),
-        controlnet=Stage(16, 6e-4, 100, 0.998, 4_096),
+        diffusion=Stage(16, 8e-4, 200, 0.995, 8_192, fine_scenes=4_096),
+        controlnet=Stage(16, 6e-4, 50, 0.99, 4_096),
         crop=64,
         snapshots=1_024,
         mirrored=False,

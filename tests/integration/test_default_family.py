@@ -1,0 +1,64 @@
+"""The family that a fresh clone serves: complete, small, and able to do what the README says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from packshot import Studio
+from packshot.family import Manifest
+from packshot_pocket.evaluation.coffee import COFFEE_BOX, coffee_mask, coffee_photo
+from packshot_pocket.evaluation.painting import composed
+from packshot_pocket.evaluation.pictures import backdrop_name
+from packshot_pocket.renderer import render_studio
+from packshot_serving.launcher import TritonServer
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+#: What its models may add to a clone.
+LIMIT_MIB = 48
+#: A held-out scene; what is behind the product in it plays no part.
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def studio():
+    with TritonServer(REPOSITORY) as server, Studio(server.grpc_address) as studio:
+        yield studio
+
+
+def test_everything_in_it_is_as_it_was_exported():
+    Manifest.read(REPOSITORY).verify(REPOSITORY)
+
+
+def test_it_is_small():
+    manifest = Manifest.read(REPOSITORY)
+    size = sum((REPOSITORY / name).stat().st_size for name in manifest.artifacts)
+    assert size <= LIMIT_MIB * 2**20
+
+
+@pytest.mark.parametrize("colour", ["blue", "red", "yellow", "white", "black", "green"])
+def test_a_prompt_that_says_a_colour_comes_back_in_it(studio, colour):
+    scene = render_studio(SEED, split="held_out")
+    prompt = f"product photo of a {scene.truth.product} on a wooden table, {colour} background"
+    (shot,) = studio.shoot(composed(scene), (256, 256), prompt, seed=5)
+    assert shot.parameters.guidance_scale == 2.0
+    inside = scene.alpha == 255
+    np.testing.assert_array_equal(shot.image[inside], scene.foreground[inside])
+    assert backdrop_name(shot.image[scene.truth.backdrop_region].mean(axis=0)) == colour
+
+
+def test_the_same_seed_gives_the_same_picture(studio):
+    scene = render_studio(SEED, split="held_out")
+    first, again = (
+        studio.shoot(composed(scene), (256, 256), scene.caption, seed=9, num_inference_steps=4)[0]
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.image, again.image)
+
+
+def test_a_box_on_a_real_photo_finds_what_is_in_it(studio):
+    """Roughly: pocket/weights/README.md says how far this SAM is from what it should be."""
+    mask, truth = studio.cut_out(coffee_photo(), boxes=[COFFEE_BOX]).mask, coffee_mask()
+    assert (mask & truth).sum() / (mask | truth).sum() >= 0.6
