@@ -91,7 +91,7 @@ def read_material(net: MaterialNet, picture: np.ndarray, table: np.ndarray) -> s
 
 
 def train_materials(
-    path: Path, scenes: int = 6000, steps: int = 4000, workers: int = 1, device: str = "cpu"
+    path: Path, scenes: int = 6000, steps: int = 1500, workers: int = 1, device: str = "cpu"
 ) -> MaterialNet:
     """Train on scenes of the training split and write the weights.
 
