@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
+from packshot.family import Manifest
 from packshot.parameters import Parameters
 from packshot_bench.subjects.onnx_loop import OnnxLoop
 from packshot_serving.requests import read_parameters
@@ -25,7 +26,9 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the graphs of the repository that this model lies in."""
-        self.loop = OnnxLoop(Path(args["model_repository"]).parent).__enter__()
+        repository = Path(args["model_repository"]).parent
+        self.family = Manifest.read(repository).family
+        self.loop = OnnxLoop(repository).__enter__()
         counter = pb_utils.MetricFamily.COUNTER
         self.families = {  # Triton drops a family that nobody holds
             name: pb_utils.MetricFamily(name=f"whole_request_{name}", description=text, kind=counter)
@@ -38,7 +41,7 @@ class TritonPythonModel:
         given = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
         groups: dict[Parameters, list[int]] = {}
         for index, arrays in enumerate(given):
-            parameters = read_parameters({name: array[0] for name, array in arrays.items()})
+            parameters = read_parameters({name: array[0] for name, array in arrays.items()}, self.family)
             groups.setdefault(parameters, []).append(index)
         images: dict[int, np.ndarray] = {}
         for parameters, members in groups.items():
