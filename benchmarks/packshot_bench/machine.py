@@ -46,15 +46,24 @@ def cpu() -> dict[str, object]:
 def peak_memory_bytes() -> int:
     """The most that this process and those it has started have had in memory, one added to the other.
 
-    Pages that they share count in each. Linux only.
+    Pages that they share count in each; what has ended by now does not count. Linux only.
     """
     pids, total = [os.getpid()], 0
     for pid in pids:
         process = Path("/proc", str(pid))
-        pids += [int(child) for told in process.glob("task/*/children") for child in told.read_text().split()]
-        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-        total += int(status["VmHWM"].split()[0]) << 10
+        for told in process.glob("task/*/children"):
+            pids += [int(child) for child in _read(told).split()]
+        status = dict(line.split(":", 1) for line in _read(process / "status").splitlines())
+        total += int(status.get("VmHWM", "0").split()[0]) << 10  # a process that has just ended has none
     return total
+
+
+def _read(path: Path) -> str:
+    """A file of ``/proc``; empty if its thread or process has ended."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def describe_gpu() -> dict[str, str] | None:

@@ -70,6 +70,7 @@ def test_a_subject_that_fails_is_a_row(context):
 
 def test_a_cold_start_is_told_by_its_stages(context):
     row = rows_of(ColdStart(side=64, steps=1, repeats=1, names=("packshot",)), context)["packshot"]
+    assert row.error is None
     assert list(row.stages_s) == ["import", "start", "picture"]
     assert sum(samples[0] for samples in row.stages_s.values()) == pytest.approx(row.samples_s[0])
     # Server and client are several processes with numpy or ONNX Runtime each.
