@@ -15,6 +15,8 @@ from packshot.errors import expected
 from packshot_bench.results import Report, Row
 from packshot_bench.samples import ratio_of, summarised
 
+#: Of the default family; the suite's other scenarios were last run on random weights.
+ONE_SHOT = Path("benchmarks/results/one_shot.json")
 #: ``make bench`` writes the first; the other is of ``packshot bench run --full``.
 RESULTS = (Path("benchmarks/results/bench.json"), Path("benchmarks/results/vit_b_sam.json"))
 #: What the evaluation of the default weights has found.
@@ -105,7 +107,7 @@ def blocks() -> dict[Path, str]:
     reports = [Report.read(path) for path in RESULTS]
     report = Report(reports[0].environment, tuple(row for each in reports for row in each.rows))
     return {
-        Path("README.md"): shots(report),
+        Path("README.md"): shots(Report.read(ONE_SHOT)),
         Path("benchmarks/README.md"): others(report),
         Path("pocket/weights/README.md"): weights(json.loads(EVALUATION.read_text())),
     }

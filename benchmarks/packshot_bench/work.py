@@ -37,7 +37,8 @@ def flop_per_picture(checkpoints: Path, side: int, steps: int) -> float:
 
         def row() -> None:
             prompt = torch.empty(1, ids.shape[1], unet.config.cross_attention_dim)
-            down, middle = controlnet(latents, timestep, prompt, pixels, return_dict=False)
+            seen = torch.empty(1, controlnet.config.in_channels, small, small)
+            down, middle = controlnet(seen, timestep, prompt, pixels, return_dict=False)
             sample = torch.empty(1, unet.config.in_channels, small, small)
             unet(sample, timestep, prompt, down_block_additional_residuals=down,
                  mid_block_additional_residual=middle)  # fmt: skip

@@ -60,6 +60,8 @@ class Pipeline:
         )
         pipeline.set_progress_bar_config(disable=True)
         pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+        if controlnet.config.in_channels == pipeline.unet.config.in_channels:
+            _show_all_channels(pipeline)
         if self._compiled:
             for module in (pipeline.unet, pipeline.controlnet, pipeline.vae):
                 module.compile()
@@ -115,3 +117,18 @@ class Pipeline:
                 self._stages_s[stage] += time.perf_counter() - began
 
         setattr(part, method, timed)
+
+
+def _show_all_channels(pipeline: Any) -> None:
+    """diffusers shows a ControlNet the latents alone; one of nine channels wants the mask, too."""
+    prepare, forward = pipeline.prepare_mask_latents, pipeline.controlnet.forward
+    rest: list[torch.Tensor] = []
+
+    def prepared(*args: Any, **kwargs: Any) -> Any:
+        rest[:] = prepare(*args, **kwargs)
+        return tuple(rest)
+
+    def shown(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return forward(torch.cat([sample, *rest], dim=1), *args, **kwargs)
+
+    pipeline.prepare_mask_latents, pipeline.controlnet.forward = prepared, shown
