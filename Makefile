@@ -12,14 +12,11 @@ SERVING := $(if $(wildcard .venv/installed),.venv/installed,.venv/serving)
 help:  ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: EXTRA := dev
+.venv/serving: EXTRA := demo
+.venv/installed .venv/serving: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
-
-.venv/serving: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'
 	touch $@
 
 demo: $(SERVING)  ## Cut a cup out of a photo and shoot it.

@@ -138,11 +138,9 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the artifacts' names and hashes, and of the family's own parameters if it has any."""
-        told: list[Any] = [dict(self.artifacts)]
-        if self.family.generation_config:
-            told.append(dict(self.family.generation_config))
-        return hashlib.sha256(b"".join(json.dumps(one, sort_keys=True).encode() for one in told)).hexdigest()
+        """SHA-256 of the artifacts' names and hashes, and of the family's own parameters."""
+        told = [dict(self.artifacts), dict(self.family.generation_config)]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def write(self, repository: Path) -> None:
         """Write ``packshot.json`` into a repository."""

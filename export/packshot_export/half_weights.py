@@ -2,8 +2,7 @@
 
 Many checkpoints are published in fp16. An fp32 graph of theirs holds every weight with its lower bits zero:
 twice the bytes for the same numbers. So such weights are stored as fp16 and widened by a ``Cast`` where they
-are used, which ONNX Runtime and TensorRT carry out once, when they load the graph. Not a bit of any answer
-changes.
+are used, which ONNX Runtime carries out once, when it loads the graph. Not a bit of any answer changes.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -20,11 +19,10 @@ from packshot import (
     Shot,
     Studio,
     Unavailable,
-    canny,
     compose,
     read_made_by,
 )
-from tests.client.fake_triton import FAMILY, FakeTriton, Status, paint_seed, slow
+from tests.client.fake_triton import Status, paint_seed, slow
 from tests.client.pictures import product, texture
 
 CANVAS = (96, 64)
@@ -34,25 +32,9 @@ def place() -> Placement:
     return Placement(product(), y=0.5, scale=None)
 
 
-def pictures_of(placement: Placement) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, mask and control image."""
-    composition = compose(placement, CANVAS)
-    return composition.image, composition.mask_image, canny(composition.image)
-
-
 def test_the_family_is_the_servers(studio):
     assert studio.family().name == "fake"
     assert studio.family().dims["S"] == 64
-
-
-def test_what_a_caller_leaves_out_is_what_suits_the_family():
-    suited = replace(FAMILY, generation_config={"guidance_scale": 2.0, "num_inference_steps": 20})
-    with FakeTriton(suited.to_json()) as triton, Studio(triton.address) as studio:
-        (shot,) = studio.shoot(place(), CANVAS, "a cup", num_inference_steps=5)
-        studio.generate(*pictures_of(place()), "a cup")
-        asked = [inputs["guidance_scale"].item() for name, inputs in triton.calls if "generate" in name]
-    assert (shot.parameters.guidance_scale, shot.parameters.num_inference_steps) == (2.0, 5)
-    assert asked == [2.0, 2.0]
 
 
 def test_image_i_has_the_seed_plus_i_and_the_real_product(studio):

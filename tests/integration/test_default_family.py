@@ -13,6 +13,7 @@ from packshot_pocket.evaluation.coffee import COFFEE_BOX, coffee_mask, coffee_ph
 from packshot_pocket.evaluation.painting import composed
 from packshot_pocket.evaluation.pictures import backdrop_name
 from packshot_pocket.renderer import render_studio
+from packshot_serving.generated import committed_family
 from packshot_serving.launcher import TritonServer
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
@@ -30,6 +31,12 @@ def studio():
 
 def test_everything_in_it_is_as_it_was_exported():
     Manifest.read(REPOSITORY).verify(REPOSITORY)
+
+
+def test_its_configs_are_of_what_was_exported(monkeypatch):
+    monkeypatch.chdir(REPOSITORY.parent)
+    manifest = Manifest.read(REPOSITORY)
+    assert committed_family() == (manifest.family, manifest.digest)
 
 
 def test_it_is_small():

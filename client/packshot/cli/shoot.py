@@ -114,7 +114,7 @@ def shoot(
     check_priority(priority)
     seeds = image_seeds(seed, num_images)
     prompts(prompt, negative_prompt)
-    asked_size = canvas and canvas_size(canvas)
+    asked_size = None if canvas is None else canvas_size(canvas)
     sam_prompt = prompt_arguments(point, background_point, box)
     loaded = [load_photo(photo) for photo in photos]
     _check_prompted(photos, loaded, sam_prompt)

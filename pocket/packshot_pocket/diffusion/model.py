@@ -62,7 +62,7 @@ def make_unet(spec: UnetSpec, width: int) -> UNet2DConditionModel:
     """A fresh UNet.
 
     On its way up it attends at every resolution: a horizon is straight across the whole picture. On
-    its way down not at the finest, which would cost a fifth of the time and see nothing new.
+    its way down not at the finest, which would cost a fifth of the time.
     """
     return UNet2DConditionModel(
         sample_size=32,

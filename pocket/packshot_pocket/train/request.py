@@ -80,8 +80,7 @@ class Request:
     def trained(self, part: str) -> Any:
         """The VAE or the UNet that was trained before, on the device, not to be trained on."""
         folder = self.output / "diffusion" / part
-        model = _KINDS[part].from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
-        return self.placed(model).eval().requires_grad_(False)
+        return self.placed(_KINDS[part].from_pretrained(folder).float()).eval().requires_grad_(False)
 
     def begun(self, kind: Any, part: str) -> Any | None:
         """A part of the family to start from, to be trained on; None to start from nothing.

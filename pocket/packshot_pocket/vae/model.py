@@ -23,7 +23,7 @@ class VaeSpec:
 
     Attributes:
         channels: of its four resolutions, from the pictures' to the latents', rising. Few at the first,
-            whose pixels are most of the work: twice as many there learn half as fast.
+            whose pixels are most of the work: twice as many there took half as long again.
         groups: of the normalisations, at least 3; an even number of channels goes into each.
 
     Raises:
