@@ -24,7 +24,11 @@ ERRORS: dict[str, type[PackshotError]] = {
     "UNIMPLEMENTED": RepositoryError,
 }
 
+#: gRPC's own words, with the status INTERNAL, when a stream ended before its request was written: how the
+#: server ended it is lost. Triton ends streams when it stops; what a model refuses comes as an answer.
+_ENDED_FIRST = "Internal error from Core"
 NO_SERVER = "no server answers there"
+_WENT_AWAY = "the server went away during the call"
 SEE_LOG = "; the server's log says more"
 
 #: What Triton puts before a model's own message: request id, ensemble, and "Failed to process …".
@@ -49,6 +53,8 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     """
     kind = ERRORS.get((status or "").rpartition(".")[2], InternalError)
     text = plain(message)
+    if text == _ENDED_FIRST:
+        return Unavailable(f"{server}: {_WENT_AWAY}")
     if kind is InvalidArgument:
         return InvalidArgument(text)
     if kind is Unavailable and re.search(r"parsing HTTP/2|http1", text, re.IGNORECASE):
@@ -58,7 +64,7 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     elif kind is Unavailable and re.search(
         "socket closed|connection reset|recvmsg|cancelling all calls", text, re.IGNORECASE
     ):
-        text = "the server went away during the call"
+        text = _WENT_AWAY
     elif kind is InternalError:
         text = f"{text or 'failed without a message'}{SEE_LOG}"
     return kind(f"{server}: {text}")

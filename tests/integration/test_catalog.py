@@ -144,6 +144,14 @@ def made(output: Path) -> list[str]:
     return [record["key"] for _, _, record in records(output) if record["kind"] == "picture"]
 
 
+def wait_for_pictures(process: subprocess.Popen[bytes], output: Path, count: int) -> None:
+    """Return when that many are in the ledger, or none will come any more."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and len(made(output)) < count:
+        assert time.monotonic() < deadline, f"{count} pictures did not come"
+        time.sleep(0.02)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(catalogue, server, tmp_path_factory):
     output = tmp_path_factory.mktemp("undisturbed") / "out"
@@ -178,8 +186,8 @@ def test_after_a_kill_the_next_run_finishes_with_the_same_pictures(
     target = ("runner", "server", "both")[number % 3]
     output = tmp_path / "out"
     process = start(catalogue, output, server)
-    # The first second goes by without work: Python starts, the manifest is read.
-    time.sleep(chance.uniform(0.3, 3.5))
+    wait_for_pictures(process, output, chance.randrange(len(made(undisturbed))))
+    time.sleep(chance.uniform(0, 0.3))
     if target != "server":
         process.kill()
         process.communicate()
