@@ -57,6 +57,7 @@ def subjects() -> Mapping[str, MakeSubject]:
 
     return {
         "packshot": lambda context: Served(context.repository),
+        "packshot bf16": lambda context: Served(context.repository, bf16=True),
         "onnxruntime loop": lambda context: OnnxLoop(context.repository),
         "diffusers eager fp32": pipeline("fp32"),
         "diffusers eager bf16": pipeline("bf16"),

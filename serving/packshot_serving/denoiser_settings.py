@@ -10,12 +10,13 @@ from packshot.errors import expected
 AUTO = "auto"
 #: Requests in work at the same time, and those of them that step together: numbers, or what was measured
 #: to pay when the model is loaded. Requests of each priority that may wait, and for how long (0: for ever)
-#: if they do not say so themselves.
+#: if they do not say so themselves. Whether a processor computes the steps in bfloat16.
 DEFAULTS = {
     "max_slots": AUTO,
     "max_batch": AUTO,
     "max_queue_size": "64",
     "default_timeout_microseconds": "0",
+    "bf16": "false",
 }
 
 
@@ -27,13 +28,14 @@ class DenoiserSettings:
     max_batch: int | None
     max_queue_size: int
     default_timeout_s: float
+    bf16: bool
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> DenoiserSettings:
         """From a config's parameters; what is missing has its default.
 
         Raises:
-            InvalidArgument: one is not a number, or out of its range.
+            InvalidArgument: one is not what it should be, or out of its range.
         """
         values = {name: parameters.get(name, default) for name, default in DEFAULTS.items()}
         slots, batch = (
@@ -43,7 +45,9 @@ class DenoiserSettings:
         queue = _number("max_queue_size", values["max_queue_size"], 1, "a number from 1")
         timeout = values["default_timeout_microseconds"]
         timeout_us = _number("default_timeout_microseconds", timeout, 0, "a number from 0")
-        return cls(slots, batch, queue, timeout_us / 1e6)
+        if values["bf16"] not in ("true", "false"):
+            raise expected("bf16", repr(values["bf16"]), "'true' or 'false'")
+        return cls(slots, batch, queue, timeout_us / 1e6, values["bf16"] == "true")
 
 
 def _number(name: str, value: str, least: int, form: str) -> int:

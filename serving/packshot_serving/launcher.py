@@ -22,6 +22,7 @@ from packshot.contract import MODELS
 from packshot.errors import ServerStartError, expected
 from packshot.family import Manifest
 from packshot_serving.engine.device import DeviceName, require_provider
+from packshot_serving.engine.openvino_runner import require_bf16
 from packshot_serving.installation import find_installation
 from packshot_serving.own_server import GRPC_ADDRESS, SUPERVISED
 from packshot_serving.repository import lay_out
@@ -44,10 +45,12 @@ class TritonServer:
         metrics_port: port of Prometheus metrics.
         bind: IPv4 address or host name to listen on.
         device: where the models compute; None is what their configs say.
+        bf16: compute the steps in bfloat16, on a processor that knows it.
         start_timeout_s: seconds until it must be ready.
 
     Raises:
-        InvalidArgument: a port is out of range or named twice, or ``bind`` is an IPv6 address.
+        InvalidArgument: a port is out of range or named twice, ``bind`` is an IPv6 address, or
+            ``bf16`` is asked of a GPU.
         RepositoryError: the repository is incomplete or altered.
         ServerStartError: the server did not become ready; one sentence says why and where its log is.
 
@@ -65,14 +68,18 @@ class TritonServer:
         metrics_port: int | None = None,
         bind: str = "127.0.0.1",
         device: DeviceName | None = None,
+        bf16: bool = False,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         if ":" in bind:
             # Its gRPC, HTTP and metrics services each want IPv6 written in another way.
             raise expected("bind", repr(bind), "an IPv4 address or a host name")
+        if bf16 and device == "cuda":
+            raise expected("bf16", "device cuda", "a CPU; on a GPU the graphs' own precision counts")
         self.repository = Path(repository).resolve()
         self.bind = bind
         self._device: DeviceName | None = device
+        self._bf16 = bf16
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,6 +117,8 @@ class TritonServer:
             raise ServerStartError("this server was started already")
         if self._device is not None:
             require_provider(self._device)
+        if self._bf16:
+            require_bf16()
         Manifest.read(self.repository).verify(self.repository)
         self._ports = _choose_ports(self._asked, self.bind)
         self._runtime = Path(tempfile.mkdtemp(prefix="packshot-"))
@@ -186,11 +195,11 @@ class TritonServer:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         repository = self._directory / "repository"
-        if self._device is None:
+        if self._device is None and not self._bf16:
             # Triton splits its models' command lines at spaces; a link keeps the repository's out of them.
             repository.symlink_to(self.repository)
         else:
-            lay_out(self.repository, repository, self._device)
+            lay_out(self.repository, repository, self._device, self._bf16)
         installation = find_installation(self._directory)
         shm_prefix = f"packshot_{uuid.uuid4().hex[:12]}_"
         command = [

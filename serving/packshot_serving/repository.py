@@ -97,15 +97,16 @@ def config_files(family: Family, deployment: Deployment = Deployment()) -> dict[
     return files
 
 
-def lay_out(repository: Path, target: Path, device: DeviceName) -> None:
-    """A repository beside another: its artifacts by links, its configs with instances on a device.
+def lay_out(repository: Path, target: Path, device: DeviceName | None, bf16: bool = False) -> None:
+    """A repository beside another: its artifacts by links, its configs for a device or in bfloat16.
 
     What an operator has changed in the configs stays, such as the counts of instances.
 
     Args:
         repository: a complete repository, which is not written to.
         target: a directory to make.
-        device: where the models that hold weights are to compute.
+        device: where the models that hold weights are to compute; None is where their configs say.
+        bf16: have the denoiser compute in bfloat16.
 
     Raises:
         RepositoryError: a config is missing or is none.
@@ -120,8 +121,11 @@ def lay_out(repository: Path, target: Path, device: DeviceName) -> None:
             config = text_format.Parse(path.read_text(), pb.ModelConfig())
         except (OSError, text_format.ParseError) as error:
             raise RepositoryError(f"{path}: {error}; expected a model's config") from error
-        for group in config.instance_group:
-            group.kind = instance_kind(model, device)
+        if device is not None:
+            for group in config.instance_group:
+                group.kind = instance_kind(model, device)
+        if bf16 and model.name == "denoiser":
+            config.parameters["bf16"].string_value = "true"
         (target / model.name / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 

@@ -16,6 +16,7 @@ from packshot_bench.scenarios.cold_start import ColdStart
 from packshot_bench.scenarios.one_shot import OneShot
 from packshot_bench.work import flop_per_picture
 from tests.families import exported
+from tests.processor import HAS_BF16
 
 ENVIRONMENT = {
     "commit": None, "dirty": None, "cpu": "a processor", "cores": 2, "python": "3.11", "versions": {},
@@ -43,8 +44,12 @@ def shots(context):
 
 
 def test_one_shot_measures_all_subjects_beside_each_other(shots):
-    assert [row.error for row in shots.values()] == [None] * 4
-    assert {len(row.samples_s) for row in shots.values()} == {2}
+    assert len(shots) == 5
+    failed = {name: row.error for name, row in shots.items() if row.error}
+    if not HAS_BF16:
+        assert failed.pop("packshot bf16").startswith("ServerStartError: bf16: got a processor")
+    assert not failed
+    assert {len(row.samples_s) for row in shots.values() if not row.error} == {2}
     # The same pictures, but for rounding; in bf16 that is much.
     assert shots["packshot"].quality["greatest_difference"] <= 2
     assert shots["onnxruntime loop"].quality["greatest_difference"] <= 2

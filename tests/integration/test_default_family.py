@@ -15,6 +15,7 @@ from packshot_pocket.evaluation.pictures import backdrop_name
 from packshot_pocket.renderer import render_studio
 from packshot_serving.generated import committed_family
 from packshot_serving.launcher import TritonServer
+from tests.processor import HAS_BF16
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 #: What its models may add to a clone.
@@ -63,6 +64,17 @@ def test_the_same_seed_gives_the_same_picture(studio):
         for _ in range(2)
     )
     np.testing.assert_array_equal(first.image, again.image)
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this processor does not know bfloat16")
+def test_in_bfloat16_it_is_nearly_the_same_picture(studio):
+    scene = render_studio(SEED, split="held_out")
+    with TritonServer(REPOSITORY, bf16=True) as server, Studio(server.grpc_address) as quick:
+        one, other = (
+            each.shoot(composed(scene), (256, 256), scene.caption, seed=9)[0].image.astype(np.int16)
+            for each in (studio, quick)
+        )
+    assert 0 < np.abs(one - other).mean() < 2
 
 
 def test_a_box_on_a_real_photo_finds_what_is_in_it(studio):

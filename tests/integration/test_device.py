@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from packshot.errors import ServerStartError
+from packshot.errors import InvalidArgument, ServerStartError
 from packshot.family import Manifest
 from packshot_serving.launcher import TritonServer
 from packshot_serving.repository import Deployment, write_configs
@@ -35,6 +35,11 @@ def decoded(server: TritonServer) -> np.ndarray:
 def test_a_repository_for_a_gpu_serves_on_a_cpu(for_gpu, tiny):
     with TritonServer(for_gpu, device="cpu") as server:
         np.testing.assert_array_equal(decoded(server), decoded(tiny.server))
+
+
+def test_bf16_is_for_processors():
+    with pytest.raises(InvalidArgument, match="bf16: got device cuda, expected a CPU"):
+        TritonServer(exported("tiny-sd2")[1], device="cuda", bf16=True)
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")

@@ -10,17 +10,18 @@ from packshot_serving.denoiser_settings import DenoiserSettings
 
 def test_what_is_missing_has_its_default():
     """A config of an older export, or one that was edited by hand."""
-    assert DenoiserSettings.read({}) == DenoiserSettings(None, None, 64, 0.0)
+    assert DenoiserSettings.read({}) == DenoiserSettings(None, None, 64, 0.0, False)
 
 
-def test_numbers_are_read():
+def test_what_is_given_is_read():
     given = {
         "max_slots": "12",
         "max_batch": "3",
         "max_queue_size": "7",
         "default_timeout_microseconds": "1500000",
+        "bf16": "true",
     }
-    assert DenoiserSettings.read({**given, "family": "{}"}) == DenoiserSettings(12, 3, 7, 1.5)
+    assert DenoiserSettings.read({**given, "family": "{}"}) == DenoiserSettings(12, 3, 7, 1.5, True)
 
 
 @pytest.mark.parametrize("name", ["max_slots", "max_batch", "max_queue_size", "default_timeout_microseconds"])
@@ -28,6 +29,11 @@ def test_numbers_are_read():
 def test_nonsense_is_refused_by_name(name, value):
     with pytest.raises(InvalidArgument, match=f"{name}: got '.*', expected .*number from"):
         DenoiserSettings.read({name: value})
+
+
+def test_bf16_is_true_or_false():
+    with pytest.raises(InvalidArgument, match="bf16: got 'yes', expected 'true' or 'false'"):
+        DenoiserSettings.read({"bf16": "yes"})
 
 
 @pytest.mark.parametrize("name", ["max_slots", "max_batch", "max_queue_size"])

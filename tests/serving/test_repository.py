@@ -84,6 +84,21 @@ def test_a_repository_laid_out_for_a_gpu_keeps_what_its_operator_changed(tmp_pat
     assert config.read_text() == before
 
 
+def test_a_repository_is_laid_out_in_bfloat16_and_what_else_its_configs_say_stays(tmp_path):
+    write_configs(FAMILY, tmp_path / "source", Deployment(device="cuda"))
+    lay_out(tmp_path / "source", tmp_path / "target", None, bf16=True)
+    for name in MODELS:
+        before, after = (
+            text_format.Parse(
+                (tmp_path / side / name / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
+            )
+            for side in ("source", "target")
+        )
+        if name == "denoiser":
+            before.parameters["bf16"].string_value = "true"
+        assert before == after
+
+
 def test_a_repository_without_a_config_is_not_laid_out(tmp_path):
     write_configs(FAMILY, tmp_path / "source")
     (tmp_path / "source/segment/config.pbtxt").write_text("name: 5")

@@ -34,7 +34,7 @@ class OneShot:
     side: int = 256
     parameters: Parameters = Parameters(20, guidance_scale=2.0)  # noqa: RUF009 (frozen)
     names: tuple[str, ...] = (
-        "packshot", "onnxruntime loop", "diffusers eager fp32", "diffusers eager bf16",
+        "packshot", "packshot bf16", "onnxruntime loop", "diffusers eager fp32", "diffusers eager bf16",
     )  # fmt: skip
 
     def run(self, context: Context) -> Iterator[Row]:

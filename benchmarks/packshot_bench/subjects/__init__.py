@@ -31,13 +31,7 @@ class Painted:
 
 
 class Subject(Protocol):
-    """One way to paint.
-
-    Attributes:
-        name: in the results.
-    """
-
-    name: str
+    """One way to paint."""
 
     def __enter__(self) -> Subject: ...
 

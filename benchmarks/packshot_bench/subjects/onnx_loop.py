@@ -49,8 +49,6 @@ class OnnxLoop:
         repository: whose graphs run.
     """
 
-    name = "onnxruntime loop"
-
     def __init__(self, repository: Path) -> None:
         self._repository = repository
 

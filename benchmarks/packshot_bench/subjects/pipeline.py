@@ -46,7 +46,6 @@ class Pipeline:
     """
 
     def __init__(self, checkpoints: Path, precision: Literal["fp32", "bf16"], compiled: bool = False) -> None:
-        self.name = f"diffusers {'compiled' if compiled else 'eager'} {precision}"
         self._checkpoints, self._type, self._compiled = checkpoints, _TYPES[precision], compiled
         self._stages_s: dict[str, float] = defaultdict(float)
 

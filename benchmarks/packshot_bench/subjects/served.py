@@ -27,12 +27,11 @@ class Served:
 
     Args:
         repository: to serve.
+        bf16: with steps in bfloat16.
     """
 
-    name = "packshot"
-
-    def __init__(self, repository: Path) -> None:
-        self._server = TritonServer(repository)
+    def __init__(self, repository: Path, bf16: bool = False) -> None:
+        self._server = TritonServer(repository, bf16=bf16)
 
     def __enter__(self) -> Served:
         self._server.__enter__()

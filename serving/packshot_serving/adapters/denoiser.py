@@ -21,6 +21,7 @@ from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import choose_policy, measure_step_times
 from packshot_serving.engine.device import CudaDevice
 from packshot_serving.engine.job import OnDone
+from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
 from packshot_serving.own_server import give_up, ticket_prefix
 from packshot_serving.requests import read_parameters, read_priority, read_seed
 from packshot_serving.shared_ticket import SharedTicket
@@ -65,6 +66,9 @@ class TritonPythonModel(Adapter):
 
     def _runner(self, args: Mapping[str, str]) -> Runner:
         directory = Path(args["model_repository"], args["model_version"])
+        if self.settings.bf16:
+            require_bf16()
+            return OpenVinoStepRunner(directory)
         if args["model_instance_kind"] == "GPU":
             return BoundStepRunner(directory, self.family, CudaDevice())
         # In the host's own memory keeping slots apart would only be another copy.

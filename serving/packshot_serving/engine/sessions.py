@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from packshot.contract import Graph
+from packshot.contract import Graph, Tensor
 from packshot.errors import RepositoryError
 from packshot_serving.engine.device import CPU_PROVIDERS, Provider, require_in_use
 
@@ -31,9 +31,7 @@ def open_session(
             contract says.
         ServerStartError: the first provider does not work on this machine.
     """
-    path = directory / f"{graph.name}.onnx"
-    if not path.is_file():
-        raise RepositoryError(f"{path}: missing")
+    path = graph_path(directory, graph)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = intra_op_num_threads
     options.inter_op_num_threads = 1
@@ -44,12 +42,29 @@ def open_session(
     except Exception as error:
         raise RepositoryError(f"{path}: ONNX Runtime cannot load it ({error})") from error
     require_in_use(session, providers[0][0])
-    _check_names(path, "inputs", session.get_inputs(), graph.inputs)
-    _check_names(path, "outputs", session.get_outputs(), graph.outputs)
+    check_names(path, "inputs", [node.name for node in session.get_inputs()], graph.inputs)
+    check_names(path, "outputs", [node.name for node in session.get_outputs()], graph.outputs)
     return session
 
 
-def _check_names(path: Path, side: str, found: Sequence, defined: Sequence) -> None:
-    got, want = sorted(node.name for node in found), sorted(tensor.name for tensor in defined)
+def graph_path(directory: Path, graph: Graph) -> Path:
+    """Where a graph lies.
+
+    Raises:
+        RepositoryError: it is missing.
+    """
+    path = directory / f"{graph.name}.onnx"
+    if not path.is_file():
+        raise RepositoryError(f"{path}: missing")
+    return path
+
+
+def check_names(path: Path, side: str, found: Sequence[str], defined: Sequence[Tensor]) -> None:
+    """Refuse a graph that has other tensors than the contract says.
+
+    Raises:
+        RepositoryError: it has.
+    """
+    got, want = sorted(found), sorted(tensor.name for tensor in defined)
     if got != want:
         raise RepositoryError(f"{path}: {side}: got {', '.join(got)}, expected {', '.join(want)}")

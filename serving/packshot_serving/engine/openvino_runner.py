@@ -1,0 +1,86 @@
+"""A step runner on OpenVINO, for processors that compute in bfloat16: ONNX Runtime's kernels do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from packshot.contract import GRAPHS
+from packshot.errors import RepositoryError, ServerStartError
+from packshot_serving.engine.runner import StepBatch
+from packshot_serving.engine.sessions import check_names, graph_path, open_session
+
+_PRECISION = "bf16"
+
+
+class OpenVinoStepRunner:
+    """Runs ``step.onnx`` of one directory in bfloat16; ``control_embedding.onnx`` is small and stays as it is.
+
+    A processor that does not know bfloat16 computes in float32 instead; see :func:`require_bf16`.
+
+    Args:
+        directory: where the two graphs lie.
+        num_threads: threads of a step; 0 lets OpenVINO take every core.
+
+    Raises:
+        RepositoryError: a graph is missing, cannot be loaded, or has other tensors than the
+            contract says.
+        ServerStartError: OpenVINO is not installed.
+    """
+
+    def __init__(self, directory: Path, num_threads: int = 0) -> None:
+        self._control = open_session(directory, GRAPHS["control_embedding"], num_threads)
+        path, graph = graph_path(directory, GRAPHS["step"]), GRAPHS["step"]
+        options = {
+            "INFERENCE_PRECISION_HINT": _PRECISION,
+            "INFERENCE_NUM_THREADS": num_threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            # The other models of the server need the cores between two steps.
+            "ENABLE_CPU_PINNING": False,
+        }
+        core = _core()
+        try:
+            compiled = core.compile_model(path, "CPU", options)
+        except Exception as error:
+            raise RepositoryError(f"{path}: OpenVINO cannot load it ({error})") from error
+        for side, ports, tensors in (
+            ("inputs", compiled.inputs, graph.inputs),
+            ("outputs", compiled.outputs, graph.outputs),
+        ):
+            check_names(path, side, [port.get_any_name() for port in ports], tensors)
+        self._step = compiled.create_infer_request()
+        self._inputs = tuple(tensor.name for tensor in graph.inputs)
+
+    def embed_control(self, control_image: np.ndarray) -> np.ndarray:
+        """See :meth:`StepRunner.embed_control`."""
+        (embedding,) = self._control.run(["control_embedding"], {"control_image": control_image[None]})
+        return np.asarray(embedding)[0]
+
+    def step(self, batch: StepBatch) -> np.ndarray:
+        """See :meth:`StepRunner.step`."""
+        feed = {name: getattr(batch, name) for name in self._inputs}
+        # The inputs stay where they are; the output is copied, so that it is ours to give away.
+        return self._step.infer(feed, share_inputs=True)["next_state"]
+
+
+def require_bf16() -> None:
+    """Refuse a machine on which :class:`OpenVinoStepRunner` would not be faster.
+
+    Raises:
+        ServerStartError: OpenVINO is not installed, or the processor does not know bfloat16.
+    """
+    found = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in found:
+        raise ServerStartError(
+            f"bf16: got a processor with {', '.join(found)}, expected one with BF16 (AVX512_BF16 or AMX)"
+        )
+
+
+def _core() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ServerStartError("bf16: OpenVINO is not installed: pip install 'packshot[bf16]'") from error
+    return openvino.Core()

@@ -1,0 +1,114 @@
+"""The runner in bfloat16: nearly the same pictures, sooner."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+
+from packshot.contract import ARTIFACTS, GRAPHS, Graph
+from packshot.errors import RepositoryError, ServerStartError
+from packshot.family import Manifest
+from packshot_serving.engine import Engine, OnnxStepRunner, openvino_runner
+from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
+from tests.families import exported
+from tests.processor import HAS_BF16
+from tests.serving.engine.conftest import Requests
+from tests.serving.engine.test_bound_runner import VARIETY
+from tests.serving.engine.test_onnx_runner import repository, save
+
+__all__ = ["repository"]
+
+
+def answers(runner, family, requests, new_answer):
+    """Their latents, four stepping together."""
+    waiting = [new_answer() for _ in requests]
+    with Engine(runner, family, max_slots=4) as engine:
+        for request, answer in zip(requests, waiting, strict=True):
+            engine.submit(request, answer)
+        return [answer.latents() for answer in waiting]
+
+
+def errors(found, wanted):
+    """Roots of the mean squared differences, as shares of the latents' own."""
+    pairs = zip(found, wanted, strict=True)
+    return [np.sqrt(np.square(a - b).mean() / np.square(b).mean()) for a, b in pairs]
+
+
+@pytest.mark.parametrize("name", ["tiny-sd2", "tiny-sd15"])
+def test_in_float32_the_engine_answers_what_it_answers_with_onnx_runtime(name, new_answer, monkeypatch):
+    """Requests of every kind, of two sizes, some without a row for the ControlNets."""
+    monkeypatch.setattr(openvino_runner, "_PRECISION", "f32")
+    folder = exported(name)[1]
+    graphs, family = (folder / ARTIFACTS["step"]).parent, Manifest.read(folder).family
+    ask = Requests(family)
+    kinds = enumerate(VARIETY * 2)
+    requests = [ask(seed, (64, 64) if seed % 3 else (96, 96), **each) for seed, each in kinds]
+    runners = OpenVinoStepRunner(graphs, 1), OnnxStepRunner(graphs, 1)
+    found, wanted = (answers(runner, family, requests, new_answer) for runner in runners)
+    assert max(errors(found, wanted)) < 1e-4
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this processor does not know bfloat16")
+def test_in_bfloat16_a_step_is_nearly_the_same(new_answer):
+    """One step without guidance: more of them, and random networks would make much of little."""
+    folder = exported("tiny-sd2")[1]
+    graphs, family = (folder / ARTIFACTS["step"]).parent, Manifest.read(folder).family
+    ask = Requests(family)
+    requests = [ask(seed, (64, 64), num_inference_steps=1, guidance_scale=1.0) for seed in range(3)]
+    runners = OpenVinoStepRunner(graphs, 1), OnnxStepRunner(graphs, 1)
+    found, wanted = (answers(runner, family, requests, new_answer) for runner in runners)
+    assert max(errors(found, wanted)) < 0.06
+    assert min(errors(found, wanted)) > 1e-5, "it was float32"
+
+
+def test_an_answer_is_the_caller_s_to_keep(repository, family, make_request, new_answer):
+    runner = OpenVinoStepRunner(repository, 1)
+    with Engine(runner, family) as engine:
+        first, second = new_answer(), new_answer()
+        engine.submit(make_request(num_inference_steps=2), first)
+        kept = first.latents().copy()
+        engine.submit(make_request(num_inference_steps=5), second)
+        second.latents()
+    np.testing.assert_array_equal(first.latents(), kept)
+
+
+def test_a_missing_graph_is_named(repository):
+    (repository / "step.onnx").unlink()
+    with pytest.raises(RepositoryError, match=r"step\.onnx: missing"):
+        OpenVinoStepRunner(repository)
+
+
+def test_a_broken_graph_is_named(repository):
+    (repository / "step.onnx").write_bytes(b"not a graph")
+    with pytest.raises(RepositoryError, match=r"step\.onnx: OpenVINO cannot load it"):
+        OpenVinoStepRunner(repository)
+
+
+def test_a_graph_with_other_tensors_than_the_contract_s_is_refused(repository):
+    graph = GRAPHS["step"]
+    node = onnx.helper.make_node("Abs", ["state"], ["next_state"])
+    save(repository, Graph("step", graph.inputs[:1], graph.outputs), [node])
+    with pytest.raises(RepositoryError, match="inputs: got state, expected"):
+        OpenVinoStepRunner(repository)
+
+
+def test_a_processor_without_bfloat16_is_refused(monkeypatch):
+    class Old:
+        def get_property(self, *_):
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(openvino, "Core", Old)
+    with pytest.raises(
+        ServerStartError, match="bf16: got a processor with FP32, INT8, expected one with BF16"
+    ):
+        require_bf16()
+
+
+def test_without_openvino_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ServerStartError, match=r"pip install 'packshot\[bf16\]'"):
+        require_bf16()
