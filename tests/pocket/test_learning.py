@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from packshot_pocket.controlnet.model import make_controlnet
-from packshot_pocket.controlnet.task import ControlNetTask
 from packshot_pocket.diffusion.latents import LatentSet
 from packshot_pocket.diffusion.model import UnetSpec, make_unet
 from packshot_pocket.diffusion.sample import Sampling, sample_latents
@@ -53,10 +52,6 @@ class ToyDiffusion(Quiet, DiffusionTask):
     """The real loss."""
 
 
-class ToyControlNet(Quiet, ControlNetTask):
-    """The real loss."""
-
-
 def train(task, folder, steps, rate):
     stage = Stage(task.batch_size, rate, 10, 0.9, 128)
     run = Run(folder, Budget(steps=steps), stage, torch.device("cpu"), 0, False, False, 1e9, 1e9)
@@ -74,13 +69,13 @@ def learned(tmp_path_factory):
     examples = toy_examples(tokenizer)
     plain = LatentSet(*(getattr(examples, name)[:16] for name in examples.__slots__))
     unet, text_encoder = make_unet(SPEC, WIDTH), make_text_encoder(TextSpec(WIDTH, 1, 2), tokenizer)
-    task = ToyDiffusion(unet, text_encoder, None, tokenizer, plain, plain, 0.0, 8, folder)
-    averaged = train(task, folder / "diffusion", 80, 6e-3)
+    alone = ToyDiffusion(unet, text_encoder, None, tokenizer, None, plain, 8, folder)
+    averaged = train(alone, folder / "diffusion", 80, 6e-3).train().requires_grad_(True)
     unet, text_encoder = averaged["unet"], averaged["text_encoder"]
     controlnet = make_controlnet(SPEC, unet)
-    control_task = ToyControlNet(controlnet, unet, text_encoder, None, tokenizer, examples, 8, folder)
-    controlnet = train(control_task, folder / "controlnet", 60, 1.2e-2)
-    return tokenizer, unet, text_encoder, controlnet
+    steered = ToyDiffusion(unet, text_encoder, None, tokenizer, controlnet, examples, 8, folder)
+    averaged = train(steered, folder / "controlnet", 60, 1.2e-2)
+    return tokenizer, averaged["unet"], averaged["text_encoder"], averaged["controlnet"]
 
 
 def sampled(learned, prompt, negative="", controlled=None, **options):

@@ -15,7 +15,6 @@ from transformers import CLIPTextModel
 from packshot_export.families import SPECS
 from packshot_export.parts import open_parts
 from packshot_export.random_parts import make_sam, sam_preprocessor
-from packshot_pocket.controlnet import task as controlnet_task
 from packshot_pocket.diffusion import latents
 from packshot_pocket.diffusion import task as diffusion_task
 from packshot_pocket.diffusion.sample import Sampling, paint_scenes
@@ -45,12 +44,20 @@ def family(tmp_path_factory):
             patch.setattr(module, "SHARD", 4)
         patch.setattr(pool.Pool, "fill", fill)
         patch.setitem(PLANS, "cpu", plan)
-        for task in (vae_task, diffusion_task, controlnet_task):
+        for task in (vae_task, diffusion_task):
             patch.setattr(task, "_SHEET_SEEDS", range(1))
-        for module in (diffusion_task, controlnet_task):
-            patch.setattr(module, "paint_scenes", unpainted)
+        patch.setattr(diffusion_task, "paint_scenes", unpainted)
         for model in ("vae", "diffusion", "controlnet"):
             assert cli.main([model, "--output", str(folder), "--steps", "2"]) == 0
+        again = [
+            "--output",
+            str(folder / "again"),
+            "--scenes",
+            str(folder / "scenes"),
+            "--start",
+            str(folder),
+        ]
+        assert cli.main(["vae", *again, "--decoder-only", "--steps", "2"]) == 0
     return folder
 
 
@@ -97,6 +104,19 @@ def test_a_training_may_start_from_a_familys_weights(family, tmp_path):
     assert request(None).begun(UNet2DConditionModel, "diffusion/unet") is None
 
 
+def test_a_decoder_that_learns_on_leaves_the_latents_where_they_are(family):
+    (file,) = (family / "diffusion" / "vae").glob("*.safetensors")
+    before, after = load_file(file), load_file(family / "again" / "diffusion" / "vae" / file.name)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+
+
+def test_a_decoder_alone_needs_weights_to_start_from(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["vae", "--output", str(tmp_path), "--steps", "1", "--decoder-only"])
+    assert "--decoder-only: got no --start" in capsys.readouterr().err
+
+
 def test_checkpoints_are_shipped_in_half_precision(family):
     files = [*family.glob("diffusion/*/*.safetensors"), *family.glob("controlnet/*.safetensors")]
     assert len(files) == 4
@@ -140,6 +160,6 @@ def test_words_of_no_caption_change_a_prompt_alike(family):
     assert torch.equal(one, other)
 
 
-def test_the_controlnet_has_learned_something(family):
+def test_the_controlnet_and_the_unet_beside_it_have_learned_something(family):
     controlnet = ControlNetModel.from_pretrained(family / "controlnet", low_cpu_mem_usage=False)
     assert any((block.weight != 0).any() for block in controlnet.controlnet_down_blocks)

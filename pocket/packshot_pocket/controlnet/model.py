@@ -20,4 +20,7 @@ def make_controlnet(spec: UnetSpec, unet: UNet2DConditionModel) -> ControlNetMod
     own, borrowed = controlnet.state_dict(), unet.state_dict()
     own.update({name: tensor for name, tensor in borrowed.items() if name in own})
     controlnet.load_state_dict(own)
+    # diffusers begins with zeros here, too, for weights that must not be disturbed; behind the zeros of all
+    # its outputs they only keep edges from being seen for hundreds of steps.
+    controlnet.controlnet_cond_embedding.conv_out.reset_parameters()
     return controlnet

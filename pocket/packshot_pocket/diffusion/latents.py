@@ -61,7 +61,7 @@ def encode_pool(
     shrink: int,
     cache: Path,
 ) -> LatentSet:
-    """Encode scenes, or read them if this VAE has encoded them before.
+    """Encode scenes, or read them if this VAE's encoder has encoded them before.
 
     Args:
         vae: on the device.
@@ -165,6 +165,7 @@ def mirrored_caption(caption: str) -> str:
 
 def _key(vae: AutoencoderKL, pool: Pool, mirrored: bool, shrink: int) -> str:
     digest = hashlib.sha256(f"{pool.kind} {pool.count} {pool.size} {mirrored} {shrink}".encode())
-    for tensor in vae.state_dict().values():
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    for module in (vae.encoder, vae.quant_conv):
+        for tensor in module.state_dict().values():
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -11,6 +11,10 @@ from packshot_pocket.sam.textures import clouds
 
 _Rng = np.random.Generator
 
+#: Width by height of photos. Mostly squares, which fill SAM's own: of others up to half is padding, in which
+#: there is nothing to learn.
+_ASPECTS = (1, 1, 1, 1, 1, 4 / 3, 3 / 2, 3 / 4)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -53,7 +57,7 @@ def random_view(rng: _Rng, size: int, side: int) -> View:
         size: side of the picture in pixels.
         side: of SAM's square in pixels.
     """
-    aspect = float(rng.choice([1, 1, 4 / 3, 3 / 2, 3 / 4, 2 / 3, 16 / 9]))
+    aspect = float(rng.choice(_ASPECTS))
     width, height = (side, round(side / aspect)) if aspect > 1 else (round(side * aspect), side)
     # The longest side shows the whole picture, or down to 60 % of it.
     shown = size * rng.uniform(0.6, 1) if rng.random() < 0.6 else size

@@ -14,6 +14,7 @@ from packshot.contract import LABEL_BACKGROUND, LABEL_FOREGROUND
 from packshot_pocket.renderer import Split, render_snapshot, render_studio
 from packshot_pocket.sam.augment import View, random_view, worn
 from packshot_pocket.sam.clicks import click, near_miss, rough_box
+from packshot_pocket.sam.grouping import UNKNOWN
 from packshot_pocket.sam.model import SamSpec
 from packshot_pocket.sam.picture import Picture, Region
 from packshot_pocket.sam.shapes import shapes
@@ -28,6 +29,8 @@ NUM_POINTS = 3
 _APART = 2**48
 #: Things are learnt that cover this much of the square.
 _MIN_COVER, _MAX_COVER = 0.003, 0.8
+#: Share of the photos that have been through another camera or program.
+_WORN = 0.5
 #: How often a click means only the part that it hits; how often other prompts do.
 _PART_CLICKED, _PART_SHOWN = 0.15, 0.25
 #: How often somebody clicks beside everything. What is meant is then all that is no thing: never the product.
@@ -50,7 +53,8 @@ class SamSamples(Dataset[dict[str, Tensor]]):
     - ``point`` float32 [1, 2], ``point_truths`` uint8 [3, m, m] and ``point_known`` bool [3]: what is
       meant comes first;
     - ``points`` float32 [3, 2], ``points_labels`` int64 [3], ``points_truth`` uint8 [m, m];
-    - ``box`` float32 [2, 2], ``box_truth`` uint8 [m, m].
+    - ``box`` float32 [2, 2], ``box_truth`` uint8 [m, m];
+    - ``owner`` uint8 [m, m], the number of the thing that a pixel shows, 0 for none, 255 outside the photo.
 
     Truths say how much of each pixel of the low-resolution mask is covered, 0 to 255.
     """
@@ -71,7 +75,9 @@ class SamSamples(Dataset[dict[str, Tensor]]):
             view = random_view(rng, picture.image.shape[0], self.spec.image_size)
             regions = [seen for region in picture.regions if (seen := _seen(region, view))]
             if regions:
-                return _sample(rng, self.spec, view, worn(rng, view.image(picture.image)), regions)
+                image = view.image(picture.image)
+                image = worn(rng, image) if rng.random() < _WORN else image
+                return _sample(rng, self.spec, view, image, regions)
         raise RuntimeError(f"sample {number}: 100 pictures without anything to select")
 
     def _picture(self, number: int) -> Picture:
@@ -127,7 +133,7 @@ def shapes_picture(seed: int, size: int, split: Split) -> Picture:
 _PICTURES: tuple[Callable[[int, int, Split], Picture], ...] = (
     snapshot_picture, studio_picture, composite_picture, shapes_picture,
 )  # fmt: skip
-_SHARES = (0.4, 0.15, 0.15, 0.3)
+_SHARES = (0.5, 0.22, 0.1, 0.18)
 
 
 def _seen(region: Region, view: View) -> Region | None:
@@ -167,8 +173,20 @@ def _sample(
         "points_truth": small(several),
         "box": np.array(box, np.float32).reshape(2, 2),
         "box_truth": small(boxed),
+        "owner": _owner(regions, view, small),
     }
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def _owner(regions: list[Region], view: View, small: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Whose each pixel is. Of things that overlap the smaller one: it lies on the other or belongs to it."""
+    side = small(regions[0].mask).shape[0]
+    owner = np.full((side, side), UNKNOWN, np.uint8)
+    owner[: view.height * side // view.side, : view.width * side // view.side] = 0
+    masks = sorted((small(region.mask) for region in regions), key=np.sum, reverse=True)
+    for number, mask in enumerate(masks, start=1):
+        owner[mask >= 128] = number
+    return owner
 
 
 def _pick(rng: _Rng, regions: list[Region]) -> Region:

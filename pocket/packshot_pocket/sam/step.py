@@ -17,6 +17,7 @@ from packshot.contract import (
     LABEL_NOT_A_POINT,
 )
 from packshot_export.sam_graphs import SamDecoder
+from packshot_pocket.sam.grouping import Grouping
 from packshot_pocket.sam.losses import sam_loss
 from packshot_pocket.sam.model import pixel_values
 
@@ -46,6 +47,7 @@ class TrainedSam(nn.Module):
         super().__init__()
         self.sam = sam
         self.decoder = TrainedDecoder(sam)
+        self.grouping = Grouping(sam.config.vision_config.output_channels)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """A batch of :class:`packshot_pocket.sam.samples.SamSamples` → loss, and metrics without gradient."""
@@ -57,7 +59,9 @@ class TrainedSam(nn.Module):
         several = self._answer(embeddings, *_ended(batch["points"], batch["points_labels"]))
         losses.append(sam_loss(*several, _truth(batch["points_truth"])[:, None])[0])
         loss = torch.stack(losses).mean()
-        return loss, {"loss": loss.detach(), "point_iou": point, "box_iou": box}
+        grouping = self.grouping(embeddings, batch["owner"])
+        metrics = {"loss": loss.detach(), "grouping": grouping.detach(), "point_iou": point, "box_iou": box}
+        return loss + grouping, metrics
 
     def _clicked(self, embeddings: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         truths = _truth(batch["point_truths"])

@@ -81,9 +81,9 @@ class SamTrainer:
             sam = grown_sam(training.start, training.spec, attention)
         else:
             sam = make_sam(training.spec, attention)
+        self.model = TrainedSam(sam.to(self.device)).to(self.device)
         if state:
-            sam.load_state_dict(state["model"])
-        self.model = TrainedSam(sam.to(self.device))
+            self.model.load_state_dict(state["model"])
         trained = [p for p in self.model.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         rest = [p for p in trained if p.ndim <= 1]
@@ -119,7 +119,7 @@ class SamTrainer:
     def save(self) -> None:
         """Write the state to go on from, and the checkpoint as it is by now."""
         state = {
-            "model": self.model.sam.state_dict(),
+            "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -128,7 +128,7 @@ class SamTrainer:
         }
         save_state(self.training.output / STATE_FILE, state)
         averaged = make_sam(self.training.spec)
-        averaged.load_state_dict({name: tensor.cpu() for name, tensor in state["model"].items()})
+        averaged.load_state_dict(self.model.sam.state_dict())
         self.ema.copy_to(averaged)
         save_sam(averaged, self.training.output)
 

@@ -40,7 +40,15 @@ def main(arguments: list[str]) -> int:
             model.add_argument("--start", type=Path, help="family whose weights to start from (from nothing)")
             model.add_argument("--compile", action="store_true", help="compile the networks first")
             model.add_argument("--resume", action="store_true", help="go on from the last state")
+    models.choices["vae"].add_argument(
+        "--decoder-only",
+        action="store_true",
+        help="leave the encoder of --start as it is, and so the latents that its UNet has learned",
+    )
     given = parser.parse_args(arguments)
+    decoder_only = given.model == "vae" and given.decoder_only
+    if decoder_only and not given.start:
+        parser.error("--decoder-only: got no --start, expected the family whose latents are to stay")
     training = given.model in TRAININGS
     request = Request(
         model=given.model if training else given.purpose,
@@ -54,6 +62,7 @@ def main(arguments: list[str]) -> int:
         resume=training and given.resume,
         compile=training and given.compile,
         start=given.start if training else None,
+        decoder_only=decoder_only,
     )
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()

@@ -72,7 +72,7 @@ PLANS: dict[Device, Plan] = {
     "cpu": Plan(
         vae=Stage(8, 8e-4, 100, 0.998, 8_192),
         diffusion=Stage(16, 8e-4, 200, 0.995, 8_192, fine_scenes=4_096),
-        controlnet=Stage(16, 6e-4, 50, 0.99, 4_096),
+        controlnet=Stage(16, 6e-4, 50, 0.995, 4_096),
         crop=64,
         snapshots=1_024,
         mirrored=False,

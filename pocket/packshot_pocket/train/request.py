@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 from packshot_pocket.diffusion.latents import LatentSet, encode_pool
@@ -15,8 +15,6 @@ from packshot_pocket.scenes.pool import Pool
 from packshot_pocket.train.loop import Run
 from packshot_pocket.train.plan import PLANS, Device, Plan, Stage
 from packshot_pocket.training import Budget
-
-_KINDS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,7 @@ class Request:
         resume: go on with an earlier training.
         compile: compile the networks first: a minute or two for faster steps.
         start: directory of a family whose weights to start from; None to start from nothing.
+        decoder_only: of a VAE train the decoder alone.
     """
 
     model: str
@@ -49,6 +48,7 @@ class Request:
     resume: bool
     compile: bool
     start: Path | None = None
+    decoder_only: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -77,10 +77,9 @@ class Request:
         pool.fill(self.workers)
         return pool
 
-    def trained(self, part: str) -> Any:
-        """The VAE or the UNet that was trained before, on the device, not to be trained on."""
-        folder = self.output / "diffusion" / part
-        return self.placed(_KINDS[part].from_pretrained(folder).float()).eval().requires_grad_(False)
+    def trained_vae(self) -> AutoencoderKL:
+        """The VAE that was trained before, on the device, not to be trained on."""
+        return self.read(AutoencoderKL, self.output / "diffusion" / "vae").eval().requires_grad_(False)
 
     def begun(self, kind: Any, part: str) -> Any | None:
         """A part of the family to start from, to be trained on; None to start from nothing.
@@ -89,12 +88,18 @@ class Request:
             kind: its class.
             part: its directory in the family.
         """
-        if self.start is None:
-            return None
-        return kind.from_pretrained(self.start / part).float().train()
+        return self.read(kind, self.start / part) if self.start else None
+
+    def read(self, kind: Any, folder: Path) -> Any:
+        """A model of a checkpoint in full precision, on the device, to be trained on.
+
+        Args:
+            kind: its class.
+        """
+        return self.placed(kind.from_pretrained(folder).float().train())
 
     def placed(self, model: Any) -> Any:
-        """A convolutional model on the device, in the layout that is fast there."""
+        """A model on the device, its convolutions in the layout that is fast there."""
         layout = torch.channels_last if self.device == "cuda" else torch.contiguous_format
         return model.to(self.device, memory_format=layout)
 

@@ -23,7 +23,7 @@ class Weights:
 
     square: float = 2.0
     edge: float = 1.0
-    texture: float = 0.3
+    texture: float = 1.0
     divergence: float = 1e-4
 
 

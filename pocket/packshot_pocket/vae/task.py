@@ -33,6 +33,7 @@ class VaeTask:
         crop: their side at first, in pixels.
         batch_size: of a step at first, a multiple of 4.
         output: directory of the checkpoint.
+        decoder_only: leave the encoder as it is, and so the latents that UNets have learned.
     """
 
     name = "vae"
@@ -44,8 +45,12 @@ class VaeTask:
         crop: int,
         batch_size: int,
         output: Path,
+        decoder_only: bool = False,
     ) -> None:
         self.trained: nn.Module = vae
+        self.decoder_only = decoder_only
+        for module in (vae.encoder, vae.quant_conv):
+            module.requires_grad_(not decoder_only)
         self.called = (vae.encoder, vae.decoder)
         self.crop, self.batch_size, self.output, self.weights = crop, batch_size, output, Weights()
         self.images = gather(pools, next(vae.parameters()).device)
@@ -66,9 +71,10 @@ class VaeTask:
     def publish(self, averaged: nn.Module) -> None:
         """Write the VAE with normalised latents, in half precision."""
         vae = copy.deepcopy(averaged).float()
-        latents = [self._latents(vae, batch) for batch in self.images[:_MEASURED].split(8)]
-        flat = torch.cat(latents).transpose(0, 1).flatten(1)
-        fold_normalisation(vae, flat.mean(dim=1), flat.std(dim=1))
+        if not self.decoder_only:
+            latents = [self._latents(vae, batch) for batch in self.images[:_MEASURED].split(8)]
+            flat = torch.cat(latents).transpose(0, 1).flatten(1)
+            fold_normalisation(vae, flat.mean(dim=1), flat.std(dim=1))
         vae.half().cpu().save_pretrained(self.output)
 
     def sheet(self, averaged: nn.Module) -> np.ndarray:
