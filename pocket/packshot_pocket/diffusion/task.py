@@ -65,6 +65,7 @@ class DiffusionTask:
         if controlnet is not None:
             trained["controlnet"] = controlnet
             self.name, self.called = "controlnet", (unet, controlnet)
+        self._steers = controlnet is not None
         self.trained: nn.Module = nn.ModuleDict(trained)
         self.vae, self.tokenizer, self.examples = vae, tokenizer, examples
         self.coarse, self.coarse_share = coarse, coarse_share
@@ -85,7 +86,7 @@ class DiffusionTask:
         dropped = torch.rand((self.batch_size, 1), generator=generator, device=device) < CAPTION_DROPOUT
         prompt = self.trained["text_encoder"](torch.where(dropped, self.empty, ids))[0]
         residuals = {}
-        if "controlnet" in self.trained:
+        if self._steers:
             residuals = self._steer(noised, prompt, examples, chosen, generator)
         prediction = self.trained["unet"](noised.sample, noised.timesteps, prompt, **residuals).sample
         return noised.loss(prediction), {}
@@ -120,7 +121,7 @@ class DiffusionTask:
         final = copy.deepcopy(averaged).cpu()
         self.vocabulary.settle(final["text_encoder"])
         save_checkpoint(self.output / "diffusion", final["unet"], final["text_encoder"], self.tokenizer)
-        if "controlnet" in final:
+        if self._steers:
             final["controlnet"].half().save_pretrained(self.output / "controlnet")
             write_card(self.output / "controlnet", "packshot_pocket.train")
 
@@ -129,7 +130,7 @@ class DiffusionTask:
         scenes = [render_studio(seed, 256, "held_out") for seed in _SHEET_SEEDS]
         models = (averaged["unet"], averaged["text_encoder"], self.vae, self.tokenizer)
         rows = [paint_scenes(scenes, *models, Sampling())]
-        if "controlnet" in averaged:
+        if self._steers:
             scales = [Sampling(controlnet_conditioning_scale=scale) for scale in (0.5, 1.0)]
             rows += [paint_scenes(scenes, *models, scale, averaged["controlnet"]) for scale in scales]
         return rows_of(np.stack([scene.image for scene in scenes]), *rows)
