@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-import openvino
+from packshot_serving.engine.openvino_runner import capabilities
 
-HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BF16 = "BF16" in capabilities()

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "client/packshot": CLIENT,
     # grpc and protobuf are tritonclient's own; the launcher asks the server whether it is ready.
     "serving/packshot_serving": {
-        "packshot", "packshot_serving", "numpy", "onnxruntime", "tokenizers",
+        "packshot", "packshot_serving", "numpy", "onnxruntime", "openvino", "tokenizers",
         "tritonclient", "grpc", "google", "typer",
     },
     # packshot_serving: an export ends with the configs that its family determines.

@@ -53,7 +53,7 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     """
     kind = ERRORS.get((status or "").rpartition(".")[2], InternalError)
     text = plain(message)
-    if text == _ENDED_FIRST:
+    if kind is InternalError and text == _ENDED_FIRST:
         return Unavailable(f"{server}: {_WENT_AWAY}")
     if kind is InvalidArgument:
         return InvalidArgument(text)

@@ -65,7 +65,10 @@ class AsyncStudio:
         return await self._transport.family()
 
     async def artifacts(self) -> str:
-        """SHA-256 of the server's artifacts: with another one, the same request gives other pictures."""
+        """SHA-256 of the server's artifacts, and ``-bf16`` if it was started so.
+
+        With another one, the same request gives other pictures.
+        """
         return await self._transport.artifacts()
 
     async def cut_out(

@@ -90,7 +90,7 @@ class Transport:
         return self._family
 
     async def artifacts(self) -> str:
-        """SHA-256 of all that the server's pictures depend on, see ``Manifest.digest``; asked for once.
+        """Stands for all that the server's pictures depend on; asked for once.
 
         Raises:
             Unavailable, RepositoryError: as :meth:`family`.

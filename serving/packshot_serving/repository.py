@@ -126,6 +126,9 @@ def lay_out(repository: Path, target: Path, device: DeviceName | None, bf16: boo
                 group.kind = instance_kind(model, device)
         if bf16 and model.name == "denoiser":
             config.parameters["bf16"].string_value = "true"
+        if bf16 and model.name == "generate":
+            # Other pictures than the same artifacts' in float32.
+            config.parameters["artifacts"].string_value += "-bf16"
         (target / model.name / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 

@@ -148,7 +148,9 @@ def wait_for_pictures(process: subprocess.Popen[bytes], output: Path, count: int
     """Return when that many are in the ledger, or none will come any more."""
     deadline = time.monotonic() + 60
     while process.poll() is None and len(made(output)) < count:
-        assert time.monotonic() < deadline, f"{count} pictures did not come"
+        if time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"{count} pictures did not come")
         time.sleep(0.02)
 
 

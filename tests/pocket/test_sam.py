@@ -11,8 +11,9 @@ from transformers import SamModel
 
 from packshot.contract import LABEL_BACKGROUND, LABEL_FOREGROUND
 from packshot_export.sam_graphs import SamDecoder, SamEncoder
-from packshot_pocket.sam.augment import random_view, worn
+from packshot_pocket.sam.augment import View, random_view, worn
 from packshot_pocket.sam.clicks import click, near_miss, rough_box
+from packshot_pocket.sam.grouping import UNKNOWN, Grouping
 from packshot_pocket.sam.losses import iou, pairwise_cost, sam_loss
 from packshot_pocket.sam.model import (
     IMAGE_MEAN,
@@ -23,7 +24,8 @@ from packshot_pocket.sam.model import (
     pixel_values,
     save_sam,
 )
-from packshot_pocket.sam.samples import SamSamples
+from packshot_pocket.sam.picture import Region
+from packshot_pocket.sam.samples import SamSamples, _owner
 from packshot_pocket.sam.shapes import shapes
 from packshot_pocket.sam.step import TrainedDecoder, corrections
 from packshot_pocket.sam.train import SamTraining, main, train_sam
@@ -186,6 +188,31 @@ def test_only_the_best_mask_and_the_predictions_pay(disc):
     assert ious.tolist() == [[0.0, 1.0, 0.0]]
     lying, _ = sam_loss(torch.stack([bad, good, bad])[None], torch.tensor([[1.0, 0.0, 1.0]]), truth)
     assert lying - loss == pytest.approx(1.0)
+
+
+def test_pixels_are_grouped_by_what_they_lie_on():
+    """Features as far apart as their owners cost little, the same everywhere half a coin's toss; some are not told."""
+    owner = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    owner[:, :, 4:], owner[:, 6:] = 7, UNKNOWN
+    grouping = Grouping(channels=1, width=1)
+    torch.nn.init.ones_(grouping.features.weight)
+    torch.nn.init.zeros_(grouping.features.bias)
+    columns = torch.tensor([0.0, 5.0]).expand(1, 1, 2, 2)
+    torch.manual_seed(0)
+    apart, alike = grouping(columns, owner), grouping(torch.zeros(1, 1, 2, 2), owner)
+    assert apart < 0.02 < alike
+    owner[:, 7] = 3
+    assert grouping(columns, owner) > 10 * apart, "now some are told apart that look alike"
+
+
+def test_of_things_that_overlap_a_pixel_is_the_smaller_one_s():
+    view = View(np.eye(2, 3), side=16, height=12, width=16)
+    plate, cup = np.zeros((2, 16, 16), np.uint8)
+    plate[2:10, 2:14], cup[4:8, 4:8] = 255, 255
+    owner = _owner([Region(cup), Region(plate)], view, lambda mask: mask)
+    assert owner[5, 5] != owner[3, 3] != 0 == owner[0, 0]
+    assert (owner[12:] == UNKNOWN).all()
+    assert UNKNOWN not in owner[:12]
 
 
 def test_iou():

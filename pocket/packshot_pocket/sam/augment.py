@@ -11,8 +11,8 @@ from packshot_pocket.sam.textures import clouds
 
 _Rng = np.random.Generator
 
-#: Width by height of photos. Mostly squares, which fill SAM's own: of others up to half is padding, in which
-#: there is nothing to learn.
+#: Width by height of photos. Mostly squares, which fill SAM's own: of others up to a third is padding, from
+#: which nothing is learned.
 _ASPECTS = (1, 1, 1, 1, 1, 4 / 3, 3 / 2, 3 / 4)
 
 

@@ -35,7 +35,8 @@ class Grouping(nn.Module):
 
         Args:
             embeddings: float32 [B, C, s, s].
-            owner: uint8 [B, 4s, 4s], the number of the thing a pixel belongs to, 0 for none of them.
+            owner: uint8 [B, 4s, 4s], the number of the thing a pixel belongs to, 0 for none of
+                them, 255 where it is not told.
         """
         owners = owner.flatten(1)
         with torch.no_grad():

@@ -78,6 +78,6 @@ def main(arguments: list[str]) -> int:
 _HELP = {
     "vae": "train the VAE",
     "diffusion": "train the text encoder and the UNet; needs the VAE",
-    "controlnet": "train the ControlNet; needs the UNet",
+    "controlnet": "train the ControlNet, and the UNet and text encoder on with it",
     "render": "only draw the pictures that the trainings need",
 }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
-from packshot.errors import PackshotError
+from packshot.errors import PackshotError, expected
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.denoiser_settings import DenoiserSettings
@@ -66,10 +66,13 @@ class TritonPythonModel(Adapter):
 
     def _runner(self, args: Mapping[str, str]) -> Runner:
         directory = Path(args["model_repository"], args["model_version"])
+        on_gpu = args["model_instance_kind"] == "GPU"
         if self.settings.bf16:
+            if on_gpu:
+                raise expected("bf16", "an instance on a GPU", "one on the CPU")
             require_bf16()
             return OpenVinoStepRunner(directory)
-        if args["model_instance_kind"] == "GPU":
+        if on_gpu:
             return BoundStepRunner(directory, self.family, CudaDevice())
         # In the host's own memory keeping slots apart would only be another copy.
         return OnnxStepRunner(directory)
