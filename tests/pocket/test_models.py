@@ -177,6 +177,17 @@ def test_a_fresh_controlnet_changes_nothing_and_begins_as_the_unet():
     assert all((residual == 0).all() for residual in (*down, middle))
 
 
+def test_a_fresh_controlnet_sees_edges_as_strongly_as_latents():
+    torch.manual_seed(0)
+    controlnet = make_controlnet(SMALL_UNET, make_unet(SMALL_UNET, 16))
+    edges = torch.from_numpy(canny(render_studio(0, 256).image)).float().expand(1, 3, -1, -1) / 255
+    with torch.no_grad():
+        embedding = controlnet.controlnet_cond_embedding
+        seen = embedding(edges) - embedding(torch.zeros_like(edges))
+        latents = controlnet.conv_in(torch.randn(1, 9, 32, 32))
+    assert 0.3 < seen.std() / latents.std() < 3
+
+
 def test_the_last_timestep_is_pure_noise_and_is_trained_often():
     scheduler = make_scheduler()
     assert scheduler.alphas_cumprod[-1] == 0

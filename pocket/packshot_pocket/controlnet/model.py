@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import nn
 
 from packshot_pocket.diffusion.model import IN_CHANNELS, UnetSpec, shared_config
 
@@ -20,7 +24,20 @@ def make_controlnet(spec: UnetSpec, unet: UNet2DConditionModel) -> ControlNetMod
     own, borrowed = controlnet.state_dict(), unet.state_dict()
     own.update({name: tensor for name, tensor in borrowed.items() if name in own})
     controlnet.load_state_dict(own)
-    # diffusers begins with zeros here, too, for weights that must not be disturbed; behind the zeros of all
-    # its outputs they only keep edges from being seen for hundreds of steps.
-    controlnet.controlnet_cond_embedding.conv_out.reset_parameters()
+    _see_edges(controlnet.controlnet_cond_embedding)
     return controlnet
+
+
+@torch.no_grad()
+def _see_edges(embedding: nn.Module) -> None:
+    """Weights behind which edges are still to be seen.
+
+    torch's own let each of the eight layers pass a third: at the end thin lines are 1e-5 as strong as the
+    latents that they are added to, and diffusers' zeros in the last one take that, too. The ControlNet's
+    outputs begin with zeros in any case.
+    """
+    for layer in embedding.modules():
+        if isinstance(layer, nn.Conv2d):
+            # SiLU halves what is small.
+            nn.init.normal_(layer.weight, std=2 / math.sqrt(layer.weight[0].numel()))
+            nn.init.zeros_(layer.bias)
