@@ -117,6 +117,15 @@ def test_a_decoder_alone_needs_weights_to_start_from(tmp_path, capsys):
     assert "--decoder-only: got no --start" in capsys.readouterr().err
 
 
+def test_no_path_of_the_machine_is_in_a_checkpoint(family):
+    """Those of what was read to be trained on, too: the ControlNet's UNet, the second VAE."""
+    configs = [*family.glob("diffusion/*/config.json"), *family.glob("*/diffusion/vae/config.json")]
+    configs += family.glob("controlnet/config.json")
+    assert len(configs) == 5
+    for path in configs:
+        assert str(family) not in path.read_text(), path
+
+
 def test_checkpoints_are_shipped_in_half_precision(family):
     files = [*family.glob("diffusion/*/*.safetensors"), *family.glob("controlnet/*.safetensors")]
     assert len(files) == 4

@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from packshot_export.families import model_index
-from packshot_pocket.card import write_card
+from packshot_pocket.checkpoint import write_card, write_weights
 from packshot_pocket.vae.model import LATENT_CHANNELS
 
 #: Latents, mask, masked image's latents.
@@ -92,7 +92,7 @@ def save_checkpoint(
     folder: Path, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer
 ) -> None:
     """Write all of a diffusion checkpoint but its VAE, in diffusers' layout and half precision."""
-    unet.half().save_pretrained(folder / "unet")
+    write_weights(unet, folder / "unet")
     text_encoder.half().save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
     make_scheduler().save_pretrained(folder / "scheduler")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from packshot_pocket.card import write_card
+from packshot_pocket.checkpoint import write_card, write_weights
 from packshot_pocket.controlnet.edges import choose_edges
 from packshot_pocket.diffusion.latents import LatentSet, unpack_edges
 from packshot_pocket.diffusion.model import make_scheduler, save_checkpoint
@@ -122,7 +122,7 @@ class DiffusionTask:
         self.vocabulary.settle(final["text_encoder"])
         save_checkpoint(self.output / "diffusion", final["unet"], final["text_encoder"], self.tokenizer)
         if self._steers:
-            final["controlnet"].half().save_pretrained(self.output / "controlnet")
+            write_weights(final["controlnet"], self.output / "controlnet")
             write_card(self.output / "controlnet", "packshot_pocket.train")
 
     def sheet(self, averaged: nn.Module) -> np.ndarray:

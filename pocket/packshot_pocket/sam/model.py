@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import SamConfig, SamModel
 
 from packshot_export.loading import quiet_libraries
-from packshot_pocket.card import write_card
+from packshot_pocket.checkpoint import write_card
 
 #: As in SAM's image processor, for pixels in [0, 1].
 IMAGE_MEAN = (0.485, 0.456, 0.406)

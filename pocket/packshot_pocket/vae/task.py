@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from packshot_pocket.checkpoint import write_weights
 from packshot_pocket.renderer import render_snapshot, render_studio
 from packshot_pocket.scenes.pool import Pool
 from packshot_pocket.vae.losses import Weights, psnr, reconstruction_loss
@@ -75,7 +76,7 @@ class VaeTask:
             latents = [self._latents(vae, batch) for batch in self.images[:_MEASURED].split(8)]
             flat = torch.cat(latents).transpose(0, 1).flatten(1)
             fold_normalisation(vae, flat.mean(dim=1), flat.std(dim=1))
-        vae.half().cpu().save_pretrained(self.output)
+        write_weights(vae.cpu(), self.output)
 
     def sheet(self, averaged: nn.Module) -> np.ndarray:
         """Held-out pictures above their reconstructions."""
