@@ -1,4 +1,4 @@
-"""How checkpoints are written: weights in half precision, and a card with the licence, which exports record."""
+"""How checkpoints are written: in half precision, with a card that has the licence, which exports record."""
 
 from __future__ import annotations
 
