@@ -32,7 +32,7 @@ def make_controlnet(spec: UnetSpec, unet: UNet2DConditionModel) -> ControlNetMod
 def _see_edges(embedding: nn.Module) -> None:
     """Weights behind which edges are still to be seen.
 
-    torch's own let each of the eight layers pass a third: at the end thin lines are 1e-5 as strong as the
+    torch's own let each of the eight layers pass a third: at the end thin lines are 3e-5 as strong as the
     latents that they are added to, and diffusers' zeros in the last one take that, too. The ControlNet's
     outputs begin with zeros in any case.
     """
