@@ -25,7 +25,7 @@ from packshot_pocket.text.encoder import Vocabulary
 from packshot_pocket.text.tokenizer import token_ids
 
 #: Share of the captions that are left out, so that there is something to guide away from.
-CAPTION_DROPOUT = 0.1
+_CAPTION_DROPOUT = 0.1
 _UNKNOWN_SHARE = 0.15
 _SHEET_SEEDS = range(5)
 
@@ -33,9 +33,8 @@ _SHEET_SEEDS = range(5)
 class DiffusionTask:
     """See :class:`packshot_pocket.train.loop.Task`.
 
-    With a ControlNet, half the examples have control images. The UNet goes on learning beside it: edges
-    that it was never shown are heard much sooner by a UNet that may listen, and the other half of the
-    examples keeps it good without them.
+    With a ControlNet, half the examples have control images. The UNet goes on learning beside it; the other
+    half of the examples keeps it good without them.
 
     Args:
         unet, text_encoder, vae: on the device.
@@ -83,7 +82,7 @@ class DiffusionTask:
         ids = self.vocabulary.sprinkle(
             examples.ids[chosen], _UNKNOWN_SHARE, generator, self.tokenizer.eos_token_id
         )
-        dropped = torch.rand((self.batch_size, 1), generator=generator, device=device) < CAPTION_DROPOUT
+        dropped = torch.rand((self.batch_size, 1), generator=generator, device=device) < _CAPTION_DROPOUT
         prompt = self.trained["text_encoder"](torch.where(dropped, self.empty, ids))[0]
         residuals = {}
         if self._steers:

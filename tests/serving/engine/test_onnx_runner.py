@@ -1,4 +1,4 @@
-"""The ONNX Runtime runner: names from the contract, broken repositories refused."""
+"""The ONNX Runtime runner: names from the contract. Broken repositories, which OpenVINO's refuses, too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from packshot.contract import GRAPHS, Graph
 from packshot.errors import RepositoryError
 from packshot_serving.engine import Engine, OnnxStepRunner
+from packshot_serving.engine.openvino_runner import OpenVinoStepRunner
 
 _TYPES = {"FP32": onnx.TensorProto.FLOAT, "INT64": onnx.TensorProto.INT64, "UINT8": onnx.TensorProto.UINT8}
 
@@ -71,21 +72,31 @@ def test_the_engine_runs_on_onnx_runtime(repository, family, make_request, new_a
         assert np.isfinite(answer.latents()).all()
 
 
-def test_a_missing_graph_is_named(repository):
+@pytest.mark.parametrize("runner", [OnnxStepRunner, OpenVinoStepRunner])
+def test_a_missing_graph_is_named(repository, runner):
     (repository / "step.onnx").unlink()
     with pytest.raises(RepositoryError, match=r"step\.onnx: missing"):
-        OnnxStepRunner(repository)
+        runner(repository)
 
 
-def test_a_broken_graph_is_named(repository):
-    (repository / "control_embedding.onnx").write_bytes(b"not a graph")
-    with pytest.raises(RepositoryError, match=r"control_embedding\.onnx: ONNX Runtime cannot load it"):
-        OnnxStepRunner(repository)
+@pytest.mark.parametrize(
+    ("runner", "graph", "library"),
+    [
+        (OnnxStepRunner, "control_embedding", "ONNX Runtime"),
+        (OnnxStepRunner, "step", "ONNX Runtime"),
+        (OpenVinoStepRunner, "step", "OpenVINO"),
+    ],
+)
+def test_a_broken_graph_is_named(repository, runner, graph, library):
+    (repository / f"{graph}.onnx").write_bytes(b"not a graph")
+    with pytest.raises(RepositoryError, match=rf"{graph}\.onnx: {library} cannot load it"):
+        runner(repository)
 
 
-def test_a_graph_with_other_tensors_than_the_contract_s_is_refused(repository):
+@pytest.mark.parametrize("runner", [OnnxStepRunner, OpenVinoStepRunner])
+def test_a_graph_with_other_tensors_than_the_contract_s_is_refused(repository, runner):
     graph = GRAPHS["step"]
     fewer = Graph("step", graph.inputs[:3], graph.outputs)
     save(repository, fewer, [onnx.helper.make_node("Identity", ["state"], ["next_state"])])
     with pytest.raises(RepositoryError, match="inputs: got gain, state, transition, expected"):
-        OnnxStepRunner(repository)
+        runner(repository)

@@ -7,12 +7,11 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import openvino
 import pytest
 
-from packshot.contract import ARTIFACTS, GRAPHS, Graph
-from packshot.errors import RepositoryError, ServerStartError
+from packshot.contract import ARTIFACTS
+from packshot.errors import ServerStartError
 from packshot.family import Manifest
 from packshot_serving.engine import Engine, OnnxStepRunner, openvino_runner
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
@@ -20,7 +19,7 @@ from tests.families import exported
 from tests.processor import HAS_BF16
 from tests.serving.engine.conftest import Requests
 from tests.serving.engine.test_bound_runner import VARIETY
-from tests.serving.engine.test_onnx_runner import repository, save
+from tests.serving.engine.test_onnx_runner import repository
 
 __all__ = ["repository"]
 
@@ -91,26 +90,6 @@ def test_nothing_is_sent_to_openvino_s_makers():
         "import sys; assert sys.modules['openvino_telemetry'] is None"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_missing_graph_is_named(repository):
-    (repository / "step.onnx").unlink()
-    with pytest.raises(RepositoryError, match=r"step\.onnx: missing"):
-        OpenVinoStepRunner(repository)
-
-
-def test_a_broken_graph_is_named(repository):
-    (repository / "step.onnx").write_bytes(b"not a graph")
-    with pytest.raises(RepositoryError, match=r"step\.onnx: OpenVINO cannot load it"):
-        OpenVinoStepRunner(repository)
-
-
-def test_a_graph_with_other_tensors_than_the_contract_s_is_refused(repository):
-    graph = GRAPHS["step"]
-    node = onnx.helper.make_node("Abs", ["state"], ["next_state"])
-    save(repository, Graph("step", graph.inputs[:1], graph.outputs), [node])
-    with pytest.raises(RepositoryError, match="inputs: got state, expected"):
-        OpenVinoStepRunner(repository)
 
 
 def test_a_processor_without_bfloat16_is_refused(monkeypatch):
