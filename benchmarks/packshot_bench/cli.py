@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,7 @@ from packshot_bench.context import Context
 from packshot_bench.environment import environment
 from packshot_bench.probe import Probe
 from packshot_bench.results import Report, Row
-from packshot_bench.scenarios import FULL, QUICK
+from packshot_bench.scenarios import FULL, QUICK, Scenario
 
 bench = typer.Typer(
     help="Measure packshot, and what one would use instead.",
@@ -48,12 +50,21 @@ def run_command(
     rows: list[Row] = []
     about = environment(repository)
     for name in names:
-        for row in scenarios[name].run(context):
+        for row in _rows(scenarios[name], context):
             rows.append(row)
             summary = row.summary
             told = f"{summary.median:.4f} s ± {summary.spread:.1%}" if summary else f"failed: {row.error}"
             typer.echo(f"{row.scenario}  {row.subject}  {dict(row.case)}  {told}")
         Report(about, tuple(rows)).write(output)
+
+
+def _rows(scenario: Scenario, context: Context) -> Iterator[Row]:
+    """A scenario's rows; if it breaks off, those until then and one that says why."""
+    try:
+        yield from scenario.run(context)
+    except Exception as error:
+        logging.getLogger(__name__).exception("%s", scenario.name)
+        yield Row(scenario.name, "the scenario", {}, error=f"{type(error).__name__}: {error}")
 
 
 @bench.command("plot")

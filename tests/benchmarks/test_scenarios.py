@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from typer.testing import CliRunner
 
 from packshot import InvalidArgument, Parameters
+from packshot_bench import cli
 from packshot_bench.context import Context
 from packshot_bench.plots import plot
 from packshot_bench.probe import Probe
@@ -14,6 +19,7 @@ from packshot_bench.results import Report, Row
 from packshot_bench.scenarios.catalogue import Catalogue
 from packshot_bench.scenarios.cold_start import ColdStart
 from packshot_bench.scenarios.one_shot import OneShot
+from packshot_bench.scenarios.sam import InteractiveSam
 from packshot_bench.work import flop_per_picture
 from tests.families import exported
 from tests.processor import HAS_BF16
@@ -71,6 +77,43 @@ def test_a_subject_that_fails_is_a_row(context):
     ))["diffusers eager fp32"]  # fmt: skip
     assert row.error is not None
     assert not row.samples_s
+
+
+class BreaksOff:
+    """A scenario of two rows, the second of which does not come."""
+
+    name = "breaks_off"
+
+    def run(self, context: Context) -> Iterator[Row]:
+        yield Row(self.name, "first", {}, (1.0,))
+        raise RuntimeError("no more")
+
+
+def test_a_scenario_that_breaks_off_costs_no_other_its_rows(context, tmp_path, monkeypatch):
+    loop = OneShot(side=64, parameters=Parameters(1), names=("onnxruntime loop",))
+    monkeypatch.setattr(cli, "QUICK", {"breaks_off": BreaksOff(), "one_shot": loop})
+    output = tmp_path / "bench.json"
+    run = CliRunner().invoke(
+        cli.bench,
+        ["run", "--output", str(output), "--repeats", "1", "--repository", str(context.repository),
+         "--checkpoints", str(context.checkpoints)],
+    )  # fmt: skip
+    assert run.exit_code == 0, run.output
+    told = [(row.scenario, row.subject, row.error) for row in Report.read(output).rows]
+    assert told == [
+        ("breaks_off", "first", None),
+        ("breaks_off", "the scenario", "RuntimeError: no more"),
+        ("one_shot", "onnxruntime loop", None),
+    ]
+
+
+def test_prompts_of_the_default_family_are_measured(context):
+    """Its SAM's checkpoint is in half precision, the tiny families' are not."""
+    pocket = Context(Path("model_repository"), Path("pocket/weights"), 1, context.tell, context.probe)
+    rows = list(InteractiveSam().run(pocket))
+    assert [(row.subject, row.case["prompt"], len(row.samples_s)) for row in rows] == [
+        ("packshot", "first", 1), ("packshot", "next", 3), ("transformers", "any", 1),
+    ]  # fmt: skip
 
 
 def test_a_cold_start_is_told_by_its_stages(context):

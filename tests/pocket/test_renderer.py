@@ -41,6 +41,11 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another(render, s
     assert (first.image != other.image).any()
 
 
+def test_a_label_of_which_nothing_is_in_the_picture_is_left_out():
+    # A training drew it: the label's band touches what is drawn with its margin of two pixels only.
+    assert render_snapshot(154820745, 128).mask.any()
+
+
 @pytest.mark.parametrize("render", [render_studio, render_snapshot])
 def test_the_same_seed_means_another_picture_in_the_other_split(render):
     assert (render(3, SIZE).image != render(3, SIZE, "held_out").image).mean() > 0.5

@@ -108,7 +108,8 @@ class _Transformers:
         from transformers import SamModel
 
         self._torch = torch
-        self._model: Any = SamModel.from_pretrained(checkpoints / "sam").eval()
+        # In the precision of packshot's graphs, whatever that of the file is.
+        self._model: Any = SamModel.from_pretrained(checkpoints / "sam", dtype=torch.float32).eval()
 
     def segment(self, square: np.ndarray, points: np.ndarray) -> None:
         """One prompt.
