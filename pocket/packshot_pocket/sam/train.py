@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from packshot_pocket.sam.model import POCKET, SamSpec, grown_sam, make_sam, save_sam
@@ -31,6 +31,8 @@ from packshot_pocket.training import (
 
 STATE_FILE = "training_state.pt"
 _EVER = 2**40
+#: Of the weights, for each step at a rate of 1.
+_DECAY = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +86,14 @@ class SamTrainer:
         self.model = TrainedSam(sam.to(self.device)).to(self.device)
         if state:
             self.model.load_state_dict(state["model"])
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        decayed = [p for p in trained if p.ndim > 1]
-        rest = [p for p in trained if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.03}, {"params": rest, "weight_decay": 0.0}],
-            lr=training.peak_rate,
-            betas=(0.9, 0.98),
-        )
+        self.optimizers = _optimizers(self.model)
         self.ema = Ema(self.model.sam, training.ema_decay)
         self.step, seconds = 0, 0.0
         if state:
             self.step, seconds = state["step"], state["seconds"]
             self.ema.load_state_dict(state["ema"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(its)
             restore_rng(state["rng"], self.device)
         self.progress = Progress("sam", training.budget, seconds=seconds)
 
@@ -121,7 +117,7 @@ class SamTrainer:
         state = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.progress.elapsed_s,
             "rng": rng_state(self.device),
@@ -134,14 +130,15 @@ class SamTrainer:
 
     def _learn(self, batch: dict[str, Tensor]) -> dict[str, float]:
         rate = learning_rate(self.training.peak_rate, self._fraction(), self.step, self.training.warmup_steps)
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         with autocast(self.device):
             loss, metrics = self.model(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return {name: value.item() for name, value in metrics.items()}
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
@@ -161,6 +158,24 @@ class SamTrainer:
 
     def _fraction(self) -> float:
         return self.training.budget.fraction(self.step, self.progress.elapsed_s)
+
+
+def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of linear layers, AdamW for all else; each step sets the rate of both.
+
+    Muon's steps are scaled to the size of AdamW's (Liu et al., Muon is Scalable for LLM Training, 2025).
+    """
+    matrices = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    theirs = {id(matrix) for matrix in matrices}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": _DECAY},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [
+        torch.optim.Muon(matrices, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98)),
+    ]
 
 
 class _InOrder(torch.utils.data.Sampler[int]):
@@ -196,7 +211,7 @@ class Plan:
 
 PLANS: dict[str, Plan] = {
     "cuda": Plan(64, os.cpu_count() or 1, 6, 1e-3, 300),
-    "cpu": Plan(8, 0, 4, 8e-4, 60),
+    "cpu": Plan(8, 0, 1, 8e-4, 60),
 }
 
 
