@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from packshot_serving.engine.device import DeviceName, require_provider
 from packshot_serving.engine.openvino_runner import require_bf16
 from packshot_serving.installation import find_installation
 from packshot_serving.own_server import GRPC_ADDRESS, SUPERVISED
+from packshot_serving.ports import choose_ports
 from packshot_serving.repository import lay_out
 from packshot_serving.supervisor import WATCHED
 
@@ -120,7 +120,7 @@ class TritonServer:
         if self._bf16:
             require_bf16()
         Manifest.read(self.repository).verify(self.repository)
-        self._ports = _choose_ports(self._asked, self.bind)
+        self._ports = choose_ports(self._asked, self.bind)
         self._runtime = Path(tempfile.mkdtemp(prefix="packshot-"))
         if " " in str(self._runtime):
             self.remove_log()
@@ -284,36 +284,6 @@ def _all_ready(triton: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:
         return all(triton.ModelReady(service_pb2.ModelReadyRequest(name=name)).ready for name in MODELS)
     except grpc.RpcError:
         return False
-
-
-def _choose_ports(asked: dict[str, int | None], bind: str) -> dict[str, int]:
-    """The ports asked for if they are free, free ones for those left open.
-
-    Raises:
-        ServerStartError: a port is taken, or the address is not this machine's.
-    """
-    chosen, held = {}, []
-    given = [port for port in asked.values() if port]
-    if len(set(given)) < len(given) or not all(0 <= port < 2**16 for port in given):
-        raise expected(
-            "ports", ", ".join(f"{name} {port}" for name, port in asked.items()), "different ones to 65535"
-        )
-    try:
-        for service, port in asked.items():
-            # Held until all are chosen, so that no two services get the same one.
-            held.append(socket.socket())
-            held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                held[-1].bind((bind, port or 0))
-            except OSError as error:
-                raise ServerStartError(
-                    f"port {port or 'any'} for {service} on {bind} cannot be used: {error.strerror}"
-                ) from None
-            chosen[service] = held[-1].getsockname()[1]
-    finally:
-        for taken in held:
-            taken.close()
-    return chosen
 
 
 def _reason(log: str) -> str | None:
