@@ -28,8 +28,8 @@ from packshot_pocket.sam.picture import Region
 from packshot_pocket.sam.samples import SamSamples, _owner
 from packshot_pocket.sam.shapes import shapes
 from packshot_pocket.sam.step import TrainedDecoder, corrections
-from packshot_pocket.sam.train import SamTraining, main, train_sam
-from packshot_pocket.training import Budget, autocast
+from packshot_pocket.sam.train import STATE_FILE, SamTrainer, SamTraining, main, train_sam
+from packshot_pocket.training import Budget, autocast, load_state
 
 TINY = SamSpec(
     image_size=64, patch_size=8, hidden_size=32, num_layers=2, num_heads=2, window_size=4, global_layers=(1,),
@@ -268,6 +268,20 @@ def test_a_training_goes_on_where_it_stopped_and_its_checkpoint_is_a_sam(tmp_pat
     first, second = SamModel.from_pretrained(whole), SamModel.from_pretrained(halves)
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, msg=name)
+
+
+def test_a_start_takes_along_what_was_learned_of_grouping_where_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("packshot_pocket.sam.samples._SHARES", (0, 0, 0, 1))
+    settings = {"batch_size": 2, "budget": Budget(steps=1)}
+    small = SamTraining(output=tmp_path / "small", spec=TINY, **settings)
+    train_sam(small)
+    learned = load_state(small.output / STATE_FILE)["model"]["grouping.features.weight"]
+    larger = SamTraining(
+        output=tmp_path / "larger", spec=replace(TINY, image_size=128), start=small.output, **settings
+    )
+    assert torch.equal(SamTrainer(larger, resume=False).model.grouping.features.weight, learned)
+    (small.output / STATE_FILE).unlink()
+    assert not torch.equal(SamTrainer(larger, resume=False).model.grouping.features.weight, learned)
 
 
 def test_the_command_wants_to_know_how_long(tmp_path, capsys):

@@ -52,7 +52,8 @@ class SamTraining:
         save_every_s: seconds between states.
         seed: of the weights and of the pictures.
         spec: sizes of the network.
-        start: directory of a checkpoint to start from, which may be for photos of another size.
+        start: directory of a checkpoint to start from, which may be for photos of another size; with the
+            state beside it, what it learned of grouping goes on, too.
     """
 
     output: Path
@@ -86,6 +87,8 @@ class SamTrainer:
         self.model = TrainedSam(sam.to(self.device)).to(self.device)
         if state:
             self.model.load_state_dict(state["model"])
+        elif training.start:
+            _start_grouping(self.model.grouping, training.start)
         self.optimizers = _optimizers(self.model)
         self.ema = Ema(self.model.sam, training.ema_decay)
         self.step, seconds = 0, 0.0
@@ -158,6 +161,18 @@ class SamTrainer:
 
     def _fraction(self) -> float:
         return self.training.budget.fraction(self.step, self.progress.elapsed_s)
+
+
+def _start_grouping(grouping: nn.Module, start: Path) -> None:
+    """Go on with a training's grouping, which is no part of a checkpoint, where that training left its state.
+
+    A fresh one would first pull at a trained encoder for some two hundred steps.
+    """
+    state = load_state(start / STATE_FILE)
+    if state:
+        prefix = "grouping."
+        own = {name: tensor for name, tensor in state["model"].items() if name.startswith(prefix)}
+        grouping.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in own.items()})
 
 
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
