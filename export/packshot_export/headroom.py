@@ -7,6 +7,7 @@ Here every fp16 tensor between the nodes is looked at itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from packshot.contract import GRAPHS
 from packshot.errors import ExportError
 from packshot_export.cases import Case
 
@@ -41,7 +43,7 @@ def check(name: str, path: Path, cases: Iterable[Case]) -> Headroom:
     Raises:
         ExportError: it is more than half of what fp16 can hold.
     """
-    found = measure(path, cases)
+    found = measure(name, path, cases)
     if not found.greatest <= LARGEST_FP16 / MARGIN:
         raise ExportError(
             f"{name}: got magnitudes to {found.greatest:.3g} in {found.tensor}, expected at most "
@@ -50,24 +52,37 @@ def check(name: str, path: Path, cases: Iterable[Case]) -> Headroom:
     return found
 
 
-def measure(path: Path, cases: Iterable[Case]) -> Headroom:
+def measure(name: str, path: Path, cases: Iterable[Case]) -> Headroom:
     """The same without judging it."""
     watching = path.with_name(f"{path.stem}.headroom.onnx")  # beside it: large weights are found from there
     try:
         tensors = _write_watching(path, watching)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # In the order in which the nodes stand, or many tensors wait to be looked at: those of a ViT-B's
+        # attention took more than 23 GB.
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         session = onnxruntime.InferenceSession(watching, options, providers=["CPUExecutionProvider"])
         greatest = np.zeros(len(tensors), np.float32)
-        for case in cases:
-            if any(value.numel() == 0 for value in case.inputs.values()):
-                continue  # nothing has no greatest number
-            feeds = {tensor: value.numpy() for tensor, value in case.inputs.items()}
-            greatest = np.maximum(greatest, session.run([f"{name}/greatest" for name in tensors], feeds))
+        for feeds in itertools.chain.from_iterable(_feeds(name, case) for case in cases):
+            greatest = np.maximum(greatest, session.run([f"{tensor}/greatest" for tensor in tensors], feeds))
     finally:
         watching.unlink(missing_ok=True)
     worst = int(np.argmax(greatest))  # a NaN counts as the greatest
     return Headroom(tensors[worst], float(greatest[worst]))
+
+
+def _feeds(name: str, case: Case) -> Iterator[dict[str, np.ndarray]]:
+    """What a graph is run on: the items of a batch one after the other, for the sake of memory.
+
+    A step's rows belong to several of its slots and stay together.
+    """
+    arrays = {tensor: value.numpy() for tensor, value in case.inputs.items()}
+    if all(tensor.dims[0] == "B" for tensor in GRAPHS[name].inputs):
+        for item in range(len(next(iter(arrays.values())))):
+            yield {tensor: array[item : item + 1] for tensor, array in arrays.items()}
+    elif all(array.size for array in arrays.values()):  # nothing has no greatest number
+        yield arrays
 
 
 def _write_watching(path: Path, watching: Path) -> list[str]:
@@ -82,18 +97,24 @@ def _write_watching(path: Path, watching: Path) -> list[str]:
         for output in node.output
         if dtypes.get(output) == TensorProto.FLOAT16 and output not in masks
     ]
-    for tensor in tensors:
-        wide, positive, greatest = (f"{tensor}/{part}" for part in ("fp32", "magnitude", "greatest"))
-        graph.node.extend(
-            [
-                helper.make_node("Cast", [tensor], [wide], to=TensorProto.FLOAT),
-                helper.make_node("Abs", [wide], [positive]),
-                helper.make_node("ReduceMax", [positive], [greatest], keepdims=0),
-            ]
-        )
-        graph.output.append(helper.make_tensor_value_info(greatest, TensorProto.FLOAT, []))
+    watched, nodes = set(tensors), list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        graph.node.append(node)
+        for tensor in watched.intersection(node.output):
+            graph.node.extend(_watch(tensor))
+    graph.output.extend(
+        helper.make_tensor_value_info(f"{tensor}/greatest", TensorProto.FLOAT, []) for tensor in tensors
+    )
     onnx.save(model, watching)
     return tensors
+
+
+def _watch(tensor: str) -> Iterator[onnx.NodeProto]:
+    wide, positive, greatest = (f"{tensor}/{part}" for part in ("fp32", "magnitude", "greatest"))
+    yield helper.make_node("Cast", [tensor], [wide], to=TensorProto.FLOAT)
+    yield helper.make_node("Abs", [wide], [positive])
+    yield helper.make_node("ReduceMax", [positive], [greatest], keepdims=0)
 
 
 def _attention_masks(graph: onnx.GraphProto) -> Iterator[str]:

@@ -17,6 +17,7 @@ from packshot.errors import ExportError
 from packshot.family import Manifest
 from packshot.parameters import Parameters
 from packshot_export import headroom, parity
+from packshot_export.cases import Case
 from packshot_export.components import components
 from packshot_export.denoiser_cases import step_cases
 from packshot_export.half import half
@@ -192,3 +193,31 @@ def test_activations_beyond_fp16_are_refused_although_a_cpu_hides_them(halved, t
     ):
         headroom.check("vae_decoder", graph, cases)
     assert list(tmp_path.iterdir()) == [graph], "what was written to look inside is gone"
+
+
+def test_numbers_are_looked_at_before_the_next_ones_are_computed(halved, tmp_path):
+    """Later, nearly all of them would wait in memory: more than 23 GB for a SAM of ViT-B's size."""
+    path = tmp_path / "watching.onnx"
+    tensors = headroom._write_watching(halved[1] / ARTIFACTS["sam_encoder"], path)
+    outputs = [output for node in onnx.load(path).graph.node for output in node.output]
+    assert len(tensors) > 50
+    for tensor in tensors:
+        assert outputs.index(f"{tensor}/greatest") == outputs.index(tensor) + 3
+
+
+def test_photos_of_a_batch_are_looked_at_one_by_one_and_a_step_as_a_whole():
+    def case(name, batch):
+        return Case(
+            "",
+            {tensor.name: torch.zeros(batch, *range(1, len(tensor.dims))) for tensor in GRAPHS[name].inputs},
+            {},
+        )
+
+    fed = [
+        {array.shape[0] for array in feeds.values()}
+        for feeds in headroom._feeds("sam_encoder", case("sam_encoder", 3))
+    ]
+    assert fed == [{1}, {1}, {1}]
+    (step,) = headroom._feeds("step", case("step", 3))
+    assert {array.shape[0] for array in step.values()} == {3}
+    assert not list(headroom._feeds("step", case("step", 0)))
