@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,9 @@ from packshot_bench.environment import environment
 from packshot_bench.probe import Probe
 from packshot_bench.results import Report, Row
 from packshot_bench.scenarios import FULL, QUICK, Scenario
+
+#: The subject of a row that says why a scenario broke off.
+_WHOLE = "the scenario"
 
 bench = typer.Typer(
     help="Measure packshot, and what one would use instead.",
@@ -40,22 +44,27 @@ def run_command(
     repeats: Annotated[int, typer.Option(help="Samples of each case.")] = 10,
     full: Annotated[bool, typer.Option("--full", help="More subjects, cases and requests.")] = False,
 ) -> None:
-    """Run scenarios; the file is written anew after each, so that a run cut short leaves what it has."""
-    scenarios = FULL if full else QUICK
-    names = scenario or list(scenarios)
+    """Run scenarios; the file is written anew after each row, so that a run cut short leaves what it has.
+
+    The exit status is 1 if a scenario broke off; the others have run then, too.
+    """
+    known = FULL if full else {**FULL, **QUICK}
+    names = scenario or list(FULL if full else QUICK)
     for name in names:
-        if name not in scenarios:
-            raise expected("--scenario", repr(name), f"one of {', '.join(scenarios)}")
+        if name not in known:
+            raise expected("--scenario", repr(name), f"one of {', '.join(known)}")
     context = Context(repository, checkpoints, repeats, lambda line: typer.echo(line, err=True), Probe())
     rows: list[Row] = []
-    about = environment(repository)
+    about, began = environment(repository), time.monotonic()
     for name in names:
-        for row in _rows(scenarios[name], context):
+        for row in _rows(known[name], context):
             rows.append(row)
             summary = row.summary
             told = f"{summary.median:.4f} s ± {summary.spread:.1%}" if summary else f"failed: {row.error}"
             typer.echo(f"{row.scenario}  {row.subject}  {dict(row.case)}  {told}")
-        Report(about, tuple(rows)).write(output)
+            Report({**about, "took_s": round(time.monotonic() - began)}, tuple(rows)).write(output)
+    if any(row.subject == _WHOLE for row in rows):
+        raise typer.Exit(1)
 
 
 def _rows(scenario: Scenario, context: Context) -> Iterator[Row]:
@@ -64,7 +73,7 @@ def _rows(scenario: Scenario, context: Context) -> Iterator[Row]:
         yield from scenario.run(context)
     except Exception as error:
         logging.getLogger(__name__).exception("%s", scenario.name)
-        yield Row(scenario.name, "the scenario", {}, error=f"{type(error).__name__}: {error}")
+        yield Row(scenario.name, _WHOLE, {}, error=f"{type(error).__name__}: {error}")
 
 
 @bench.command("plot")

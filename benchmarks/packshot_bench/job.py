@@ -20,6 +20,7 @@ class Job:
     """One picture to paint.
 
     Attributes:
+        placement: the product, and where it stands.
         composition: the product on its canvas.
         control_image: uint8 [H, W], its edges.
         prompt: differs from job to job, so that no cache answers it.
@@ -29,6 +30,7 @@ class Job:
         parameters: how to paint.
     """
 
+    placement: Placement
     composition: Composition
     control_image: np.ndarray
     prompt: str
@@ -71,9 +73,11 @@ def make_job(family: Family, side: int, parameters: Parameters, seed: int) -> Jo
     photo = random.integers(0, 256, (side, side, 3), np.uint8)
     mask = np.zeros((side, side), bool)
     mask[side // 4 : 3 * side // 4, side // 3 : 2 * side // 3] = True
-    composition = compose(Placement(Cutout.from_mask(photo, mask)), (side, side))
+    placement = Placement(Cutout.from_mask(photo, mask))
+    composition = compose(placement, (side, side))
     small = side // family.canvas.multiple
     return Job(
+        placement,
         composition,
         canny(composition.image, alpha=composition.alpha),
         PROMPT.format(number=seed),

@@ -15,7 +15,7 @@ from packshot_bench.results import Report, Row
 #: Okabe and Ito's colours, which the colour-blind tell apart, too.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 #: In the order of a request's way.
-_STAGES = ("queue", "text", "vae_encode", "steps", "vae_decode", "network")
+_STAGES = ("client", "queue", "text", "vae_encode", "steps", "vae_decode", "network", "paste")
 _SIZE_INCHES = (7.5, 4.0)
 #: The same document gives the same files.
 _SETTINGS = {"svg.hashsalt": "packshot", "axes.spines.top": False, "axes.spines.right": False}

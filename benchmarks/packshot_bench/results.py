@@ -30,7 +30,7 @@ class Row:
             compared by ``samples_s / probe_s``, from which the machine's own moods have gone.
         stages_s: seconds by stage, a sample for each of ``samples_s``.
         measures: other numbers: images_per_s, rows_per_step, peak_memory_bytes, flop_per_picture,
-            of_matrix_rate, …
+            of_matrix_rate, step_s, …
         quality: greatest_difference to the fp32 reference, 0 to 255; edge_f1 against the control image.
         error: why there are no samples.
     """

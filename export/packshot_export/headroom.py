@@ -59,8 +59,8 @@ def measure(name: str, path: Path, cases: Iterable[Case]) -> Headroom:
         tensors = _write_watching(path, watching)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        # In the order in which the nodes stand, or many tensors wait to be looked at: those of a ViT-B's
-        # attention took more than 23 GB.
+        # As the nodes stand, each tensor is looked at before it is used up. By default many would wait for
+        # it: one photo in a SAM of ViT-B's size took more than 23 GB so, and takes 8.
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         session = onnxruntime.InferenceSession(watching, options, providers=["CPUExecutionProvider"])
         greatest = np.zeros(len(tensors), np.float32)
@@ -78,11 +78,13 @@ def _feeds(name: str, case: Case) -> Iterator[dict[str, np.ndarray]]:
     A step's rows belong to several of its slots and stay together.
     """
     arrays = {tensor: value.numpy() for tensor, value in case.inputs.items()}
-    if all(tensor.dims[0] == "B" for tensor in GRAPHS[name].inputs):
-        for item in range(len(next(iter(arrays.values())))):
-            yield {tensor: array[item : item + 1] for tensor, array in arrays.items()}
-    elif all(array.size for array in arrays.values()):  # nothing has no greatest number
+    if not all(array.size for array in arrays.values()):
+        return  # nothing has no greatest number
+    if any(tensor.dims[0] != "B" for tensor in GRAPHS[name].inputs):
         yield arrays
+        return
+    for item in range(len(next(iter(arrays.values())))):
+        yield {name: array[item : item + 1] for name, array in arrays.items()}
 
 
 def _write_watching(path: Path, watching: Path) -> list[str]:
@@ -101,8 +103,9 @@ def _write_watching(path: Path, watching: Path) -> list[str]:
     del graph.node[:]
     for node in nodes:
         graph.node.append(node)
-        for tensor in watched.intersection(node.output):
-            graph.node.extend(_watch(tensor))
+        for tensor in node.output:
+            if tensor in watched:
+                graph.node.extend(_watch(tensor))
     graph.output.extend(
         helper.make_tensor_value_info(f"{tensor}/greatest", TensorProto.FLOAT, []) for tensor in tensors
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -61,7 +62,8 @@ def test_one_shot_measures_all_subjects_beside_each_other(shots):
     assert shots["onnxruntime loop"].quality["greatest_difference"] <= 2
     served = shots["packshot"]
     assert sum(map(sum, served.stages_s.values())) == pytest.approx(sum(served.samples_s), rel=0.05)
-    assert served.stages_s["steps"][0] > 0
+    assert all(served.stages_s[stage][0] > 0 for stage in ("client", "text", "steps", "paste"))
+    assert served.measures["step_s"] == pytest.approx(np.median(served.stages_s["steps"]) / 2)
     assert 0 < served.measures["of_matrix_rate"] < 1
 
 
@@ -98,7 +100,7 @@ def test_a_scenario_that_breaks_off_costs_no_other_its_rows(context, tmp_path, m
         ["run", "--output", str(output), "--repeats", "1", "--repository", str(context.repository),
          "--checkpoints", str(context.checkpoints)],
     )  # fmt: skip
-    assert run.exit_code == 0, run.output
+    assert run.exit_code == 1, run.output
     told = [(row.scenario, row.subject, row.error) for row in Report.read(output).rows]
     assert told == [
         ("breaks_off", "first", None),
@@ -180,9 +182,11 @@ def test_other_figures_leave_out_what_failed():
     rows = (
         Row("concurrency", "packshot", {"callers": 2}, (1.0, 2.0, 3.0), measures={"images_per_s": 0.5}),
         Row("concurrency", "other", {"callers": 2}, error="no"),
+        Row("concurrency", "another", {"callers": 2}, (4.0, 4.0, 4.0)),
     )
-    *_, last = others(Report(ENVIRONMENT, rows)).splitlines()
-    assert last == "| concurrency: callers 2 | packshot | 2.00 | 2.80 | 0.50 |  |"
+    *_, first, last = others(Report(ENVIRONMENT, rows)).splitlines()
+    assert first == "| concurrency: callers 2 | packshot | 2.00 |  | 2.80 | 0.50 |  |"
+    assert last == "| concurrency: callers 2 | another | 4.00 | 2.00 (2.00 to 4.00) | 4.00 |  |  |"
 
 
 def test_figures_of_the_weights_name_what_is_missed():

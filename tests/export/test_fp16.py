@@ -195,8 +195,7 @@ def test_activations_beyond_fp16_are_refused_although_a_cpu_hides_them(halved, t
     assert list(tmp_path.iterdir()) == [graph], "what was written to look inside is gone"
 
 
-def test_numbers_are_looked_at_before_the_next_ones_are_computed(halved, tmp_path):
-    """Later, nearly all of them would wait in memory: more than 23 GB for a SAM of ViT-B's size."""
+def test_what_looks_at_a_number_stands_right_behind_it(halved, tmp_path):
     path = tmp_path / "watching.onnx"
     tensors = headroom._write_watching(halved[1] / ARTIFACTS["sam_encoder"], path)
     outputs = [output for node in onnx.load(path).graph.node for output in node.output]
@@ -220,4 +219,6 @@ def test_photos_of_a_batch_are_looked_at_one_by_one_and_a_step_as_a_whole():
     assert fed == [{1}, {1}, {1}]
     (step,) = headroom._feeds("step", case("step", 3))
     assert {array.shape[0] for array in step.values()} == {3}
-    assert not list(headroom._feeds("step", case("step", 0)))
+    unsteered = case("step", 3)
+    unsteered.inputs["control_row"] = torch.zeros(0)
+    assert not list(headroom._feeds("step", unsteered))

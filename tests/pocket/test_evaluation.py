@@ -25,7 +25,7 @@ from packshot_pocket.evaluation.pictures import (
     shadow_ratio,
 )
 from packshot_pocket.evaluation.report import Measure, Section, table, write_report
-from packshot_pocket.evaluation.scenes import examine, scene_measures
+from packshot_pocket.evaluation.scenes import Findings, examine, scene_measures
 from packshot_pocket.evaluation.segmentation import Answer
 from packshot_pocket.evaluation.sheets import write_sheets
 from packshot_pocket.renderer import BACKDROPS, Scene, render_studio
@@ -135,6 +135,19 @@ def test_the_truth_meets_its_own_targets(scenes, monkeypatch):
     flat = [replace(one, shadow=1.0, rim=2 * one.rim, deviation=0.05, distance=20.0) for one in true]
     failed = [measure for measure in scene_measures(scenes, flat, true) if measure.passed is False]
     assert len(failed) == 4
+
+
+def test_a_reflection_in_the_truth_is_no_shadow_to_be_judged_by(scenes):
+    pair = scenes[:2]
+    dark, light = (Findings("grey", 0.0, "plain", 0.0, shadow, 1.0) for shadow in (0.7, 6.0))
+
+    def judged(found):
+        measures = {measure.name: measure for measure in scene_measures(pair, found, [dark, light])}
+        return next(measure for name, measure in measures.items() if name.startswith("contact shadow"))
+
+    assert (judged([dark, light]).value, judged([dark, light]).n) == (0.7, 1)
+    assert judged([dark, dark]).passed
+    assert not judged([light, light]).passed
 
 
 def test_edges_are_the_same_a_pixel_aside_and_not_elsewhere():

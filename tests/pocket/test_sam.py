@@ -284,6 +284,16 @@ def test_a_start_takes_along_what_was_learned_of_grouping_where_it_is_there(tmp_
     assert not torch.equal(SamTrainer(larger, resume=False).model.grouping.features.weight, learned)
 
 
+def test_every_trained_weight_has_one_optimizer_and_linear_layers_have_muon(tmp_path):
+    trainer = SamTrainer(SamTraining(tmp_path, Budget(steps=1), spec=TINY), resume=False)
+    muon, adamw = ([p for g in o.param_groups for p in g["params"]] for o in trainer.optimizers)
+    trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    assert sorted(map(id, muon + adamw)) == sorted(map(id, trained))
+    layer = trainer.model.sam.vision_encoder.layers[0]
+    assert any(p is layer.attn.qkv.weight for p in muon)
+    assert any(p is layer.attn.rel_pos_h for p in adamw)
+
+
 def test_the_command_wants_to_know_how_long(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--output", str(tmp_path)])

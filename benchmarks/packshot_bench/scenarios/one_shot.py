@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from packshot import Parameters, canny
+from packshot import Parameters, canny, compose, paste_back
 from packshot.catalog.gate import edge_f1
 from packshot_bench.context import Context, subjects
 from packshot_bench.job import Job, make_job
@@ -23,6 +24,9 @@ REFERENCE = "diffusers eager fp32"
 @dataclass(frozen=True, slots=True)
 class OneShot:
     """One caller, one picture after the other; subjects take turns, A B C C B A.
+
+    A shot begins with a product and ends with its own pixels in the picture. What comes before and after
+    the painting is the same code for every subject, and the stages ``client`` and ``paste`` of each.
 
     Attributes:
         side: of the canvas in pixels.
@@ -84,10 +88,17 @@ class _Running:
 
     def paint(self, job: Job, context: Context) -> None:
         before = context.probe()
+        began = time.perf_counter()
+        composition = compose(job.placement, job.composition.size)
+        canny(composition.image, alpha=composition.alpha)
+        client_s = time.perf_counter() - began
         painted = self.subject.paint(job)
-        self.samples_s.append(painted.took_s)
+        began = time.perf_counter()
+        paste_back(composition, painted.image)
+        paste_s = time.perf_counter() - began
+        self.samples_s.append(client_s + painted.took_s + paste_s)
         self.probe_s.append((before + context.probe()) / 2)
-        for stage, seconds in painted.stages_s.items():
+        for stage, seconds in {"client": client_s, **painted.stages_s, "paste": paste_s}.items():
             self.stages_s.setdefault(stage, []).append(seconds)
         self.images.append(painted.image)
         found, wanted = canny(painted.image) > 0, job.control_image > 0
@@ -103,6 +114,8 @@ class _Running:
         stages = {stage: tuple(samples) for stage, samples in self.stages_s.items()}
         rate = flop / float(np.median(self.samples_s))
         measures = {"flop_per_picture": flop, "of_matrix_rate": rate / matrix_rate_flops()}
+        if "steps" in stages:
+            measures["step_s"] = float(np.median(stages["steps"])) / case["num_inference_steps"]
         return Row(
             scenario, name, case, tuple(self.samples_s), tuple(self.probe_s), stages, measures, quality
         )

@@ -108,7 +108,7 @@ class _Transformers:
         from transformers import SamModel
 
         self._torch = torch
-        # In the precision of packshot's graphs, whatever that of the file is.
+        # As the default repository computes it; the file is in half precision.
         self._model: Any = SamModel.from_pretrained(checkpoints / "sam", dtype=torch.float32).eval()
 
     def segment(self, square: np.ndarray, points: np.ndarray) -> None:

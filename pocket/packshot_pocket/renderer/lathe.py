@@ -106,7 +106,7 @@ def _turn(
         layer *= first  # deeper circles are seen through the opening only
     rows, columns = np.nonzero(layer)
     if not rows.size:
-        return  # too little of it for a pixel
+        return  # nothing of it is in the picture
     index = layer.reshape(-1)[rows * layer.shape[1] + columns].astype(np.int32) - 1
     tangent = np.stack([np.gradient(radius), np.gradient(heights)])
     tangent /= np.maximum(np.hypot(*tangent), 1e-6)

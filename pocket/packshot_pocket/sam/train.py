@@ -166,13 +166,14 @@ class SamTrainer:
 def _start_grouping(grouping: nn.Module, start: Path) -> None:
     """Go on with a training's grouping, which is no part of a checkpoint, where that training left its state.
 
-    A fresh one would first pull at a trained encoder for some two hundred steps.
+    A fresh one would first pull at a trained encoder.
     """
-    state = load_state(start / STATE_FILE)
+    state, prefix = load_state(start / STATE_FILE), "grouping."
     if state:
-        prefix = "grouping."
-        own = {name: tensor for name, tensor in state["model"].items() if name.startswith(prefix)}
-        grouping.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in own.items()})
+        learned = state["model"].items()
+        grouping.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in learned if name.startswith(prefix)}
+        )
 
 
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -180,9 +181,10 @@ def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
 
     Muon's steps are scaled to the size of AdamW's (Liu et al., Muon is Scalable for LLM Training, 2025).
     """
-    matrices = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
-    theirs = {id(matrix) for matrix in matrices}
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    matrices = [p for p in trained if id(p) in linear]
+    others = [p for p in trained if id(p) not in linear]
     groups = [
         {"params": [p for p in others if p.ndim > 1], "weight_decay": _DECAY},
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
