@@ -19,7 +19,7 @@ from benchmarks.gpu.parts import parity, parts
 from benchmarks.gpu.report import Report, Row
 from benchmarks.gpu.steps import compiled, pictures, steps
 from benchmarks.gpu.together import overlap, where
-from packshot_bench.machine import commit, describe, describe_gpu
+from packshot_bench.machine import describe, describe_gpu
 from packshot_export.loading import quiet_libraries
 
 #: In this order: what everything else is compared with first, what takes minutes last.
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device: got cuda, and torch finds no GPU; expected cpu")
     environment: Row = {
-        "commit": commit(), **describe(*PACKAGES), "gpu": describe_gpu(), "cuda": torch.version.cuda,
+        **describe(*PACKAGES), "gpu": describe_gpu(), "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(), "device": options.device, "tiny": options.tiny,
         "command": arguments,
     }  # fmt: skip

@@ -14,7 +14,8 @@ _PACKAGES = ("numpy", "onnxruntime", "tritonclient", "nvidia-pytriton", "torch",
 
 def environment(repository: Path) -> dict[str, Any]:
     """The environment block of a report."""
-    found, commit = machine.describe(*_PACKAGES), machine.commit()
+    found = machine.describe(*_PACKAGES)
+    commit: Any = found.pop("commit")
     versions = {name: found.pop(name) for name in _PACKAGES}
     manifest = Manifest.read(repository)
     return {

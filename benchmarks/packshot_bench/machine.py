@@ -22,8 +22,9 @@ _GPU = (
 
 
 def describe(*packages: str) -> dict[str, object]:
-    """Python, processor, load, and the versions of some packages; None of what is not installed."""
+    """Commit, Python, processor, load, and the versions of some packages; None of what is not installed."""
     return {
+        "commit": commit(),
         "python": platform.python_version(),
         **{package: _version(package) for package in packages},
         "machine": platform.machine(),
