@@ -40,7 +40,7 @@ QUICK = _named(
     OpenLoop(loads=(0.5, 0.8), requests=12),
     MixedSteps(requests=10),
     InteractiveSam(),
-    Catalogue(items=30, block=30, requests=30),
+    Catalogue(items=20, block=20, requests=20),
 )
 #: What it runs with ``--full``.
 FULL = _named(
