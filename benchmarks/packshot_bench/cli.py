@@ -48,8 +48,9 @@ def run_command(
 
     The exit status is 1 if a scenario broke off; the others have run then, too.
     """
-    known = FULL if full else {**FULL, **QUICK}
-    names = scenario or list(FULL if full else QUICK)
+    chosen = FULL if full else QUICK
+    known = {**FULL, **chosen}
+    names = scenario or list(chosen)
     for name in names:
         if name not in known:
             raise expected("--scenario", repr(name), f"one of {', '.join(known)}")

@@ -124,15 +124,17 @@ def scene_measures(
         "horizon, mean deviation from a straight line, part of the height",
         mean("deviation", found), seen("deviation"), at_most=0.02, truth=mean("deviation", true),
     )  # fmt: skip
-    # On polished dark tables the truth is lighter under the product, up to six times: its reflection.
+    # On black acrylic and marble the truth is lighter under the product, up to six times: its reflection.
     dark = [number for number, one in enumerate(true) if one.shadow < 1]
     shadow, painted = (float(np.nanmean([some[i].shadow for i in dark])) for some in (true, found))
     yield Measure(
         "contact shadow, brightness under over beside the product, where the truth has one",
         painted, len(dark), at_most=1 - _SHADOW_KEPT * (1 - shadow), truth=shadow,
     )  # fmt: skip
-    name = "brightness under over beside the product, reflections and all"
-    yield Measure(name, mean("shadow", found), seen("shadow"), truth=mean("shadow", true))
+    yield Measure(
+        "brightness under over beside the product, reflections and all",
+        mean("shadow", found), seen("shadow"), truth=mean("shadow", true),
+    )  # fmt: skip
     yield Measure(
         "rim gradient over the truth's", mean("rim", found) / mean("rim", true), n, at_most=1.5, truth=1.0
     )
