@@ -284,6 +284,18 @@ def test_a_start_takes_along_what_was_learned_of_grouping_where_it_is_there(tmp_
     assert not torch.equal(SamTrainer(larger, resume=False).model.grouping.features.weight, learned)
 
 
+def test_a_training_that_had_a_start_goes_on_with_the_positions_of_that(tmp_path, monkeypatch):
+    monkeypatch.setattr("packshot_pocket.sam.samples._SHARES", (0, 0, 0, 1))
+    settings = {"batch_size": 2, "budget": Budget(steps=1), "spec": TINY}
+    start = SamTraining(output=tmp_path / "start", seed=1, **settings)
+    train_sam(start)
+    begun = SamTraining(output=tmp_path / "begun", start=start.output, **settings)
+    train_sam(begun)
+    model = SamTrainer(begun, resume=True).model
+    positions = SamModel.from_pretrained(start.output).shared_image_embedding.positional_embedding
+    assert torch.equal(model.decoder.frequencies, positions)
+
+
 def test_every_trained_weight_has_one_optimizer_and_linear_layers_have_muon(tmp_path):
     trainer = SamTrainer(SamTraining(tmp_path, Budget(steps=1), spec=TINY), resume=False)
     muon, adamw = ([p for g in o.param_groups for p in g["params"]] for o in trainer.optimizers)

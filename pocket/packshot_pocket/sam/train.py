@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +85,9 @@ class SamTrainer:
             sam = grown_sam(training.start, training.spec, attention)
         else:
             sam = make_sam(training.spec, attention)
+        if state:
+            # At once: the decoder takes its positions from the network that it is made of.
+            sam.load_state_dict(_part(state, "sam"))
         self.model = TrainedSam(sam.to(self.device)).to(self.device)
         if state:
             self.model.load_state_dict(state["model"])
@@ -168,12 +172,17 @@ def _start_grouping(grouping: nn.Module, start: Path) -> None:
 
     A fresh one would first pull at a trained encoder.
     """
-    state, prefix = load_state(start / STATE_FILE), "grouping."
+    state = load_state(start / STATE_FILE)
     if state:
-        learned = state["model"].items()
-        grouping.load_state_dict(
-            {name.removeprefix(prefix): t for name, t in learned if name.startswith(prefix)}
-        )
+        grouping.load_state_dict(_part(state, "grouping"))
+
+
+def _part(state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    """What a training's state holds of one of the model's parts."""
+    prefix = f"{name}."
+    return {
+        key.removeprefix(prefix): tensor for key, tensor in state["model"].items() if key.startswith(prefix)
+    }
 
 
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
