@@ -142,7 +142,25 @@ def test_one_that_fails_is_a_row_and_the_other_goes_on(context):
 
 def test_a_closed_loop_has_a_row_for_each_number_of_callers_and_each_painter(context):
     diaries = [Diary(name, 0.001, []) for name in ("a", "b")]
-    rows = Concurrency(SIDE, Parameters(2), callers=(1, 3), rounds=2).hold(context, diaries)
+    rows = list(Concurrency(SIDE, Parameters(2), callers=(1, 3), rounds=2).hold(context, diaries))
     assert [(row.subject, row.case["callers"], len(row.samples_s)) for row in rows] == [
-        ("a", 1, 2), ("b", 1, 2), ("a", 3, 6), ("b", 3, 6),
+        ("a", 1, 4), ("b", 1, 4), ("a", 3, 12), ("b", 3, 12),
     ]  # fmt: skip
+    assert all(row.measures["images_per_s"] > 0 for row in rows)
+
+
+def test_callers_of_a_closed_loop_have_one_job_each_and_painters_take_turns(context):
+    book = []
+    loop = Concurrency(SIDE, Parameters(2), callers=(3,), rounds=2)
+    list(loop.hold(context, [Diary("a", 0.01, book), Diary("b", 0.01, book)]))
+    assert [name for name, _ in book] == ["a", "b", "b", "a"]
+    assert [len(jobs) for _, jobs in book] == [6] * 4
+    assert book[0][1] == book[1][1] != book[2][1] == book[3][1]
+
+
+def test_every_sample_of_a_load_has_the_machines_speed_beside_it(context):
+    diary = Diary("a", 0.001, [])
+    closed = Concurrency(SIDE, Parameters(2), callers=(2,)).hold(context, [diary])
+    for row in (*closed, *MIXED.hold(context, [diary])):
+        assert len(row.probe_s) == len(row.samples_s)
+        assert min(row.probe_s) > 0

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from packshot import InvalidArgument, Parameters
 from packshot_bench import cli
-from packshot_bench.context import Context
+from packshot_bench.context import Context, subjects
 from packshot_bench.plots import plot
 from packshot_bench.probe import Probe
 from packshot_bench.readme import BEGIN, END, others, replaced, weights
@@ -21,6 +21,7 @@ from packshot_bench.scenarios.catalogue import Catalogue
 from packshot_bench.scenarios.cold_start import ColdStart
 from packshot_bench.scenarios.one_shot import OneShot
 from packshot_bench.scenarios.sam import InteractiveSam
+from packshot_bench.subjects.onnx_loop import OnnxLoop
 from packshot_bench.work import flop_per_picture
 from tests.families import exported
 from tests.processor import HAS_BF16
@@ -79,6 +80,28 @@ def test_a_subject_that_fails_is_a_row(context):
     ))["diffusers eager fp32"]  # fmt: skip
     assert row.error is not None
     assert not row.samples_s
+
+
+class Fragile(OnnxLoop):
+    """A subject that breaks at its second picture."""
+
+    painted = 0
+
+    def paint(self, job):
+        self.painted += 1
+        if self.painted > 1:
+            raise RuntimeError("broken")
+        return super().paint(job)
+
+
+def test_a_subject_that_fails_on_the_way_costs_no_other_its_rows(context, monkeypatch):
+    makers = {**subjects(), "fragile": lambda context: Fragile(context.repository)}
+    monkeypatch.setattr("packshot_bench.scenarios.one_shot.subjects", lambda: makers)
+    names = ("fragile", "onnxruntime loop")
+    rows = list(OneShot(side=64, parameters=Parameters(1), names=names).run(context))
+    assert [(row.subject, row.error, len(row.samples_s)) for row in rows] == [
+        ("fragile", "RuntimeError: broken", 0), ("onnxruntime loop", None, 2),
+    ]  # fmt: skip
 
 
 class BreaksOff:

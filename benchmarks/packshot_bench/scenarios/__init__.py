@@ -42,14 +42,14 @@ QUICK = _named(
     InteractiveSam(),
     Catalogue(items=20, block=20, requests=20),
 )
-#: What it runs with ``--full``.
+#: What it runs with ``--full``: an hour and a quarter.
 FULL = _named(
     OneShot(names=(*OneShot().names, "diffusers compiled fp32")),
     ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),
-    Concurrency(callers=(1, 2, 4, 8, 16), rounds=6),
-    OpenLoop(requests=100),
-    MixedSteps(requests=100, loads=(0.5, 0.8, 0.95)),
+    Concurrency(callers=(1, 2, 4, 8, 16), rounds=3),
+    OpenLoop(requests=40),
+    MixedSteps(requests=30, loads=(0.5, 0.8)),
     InteractiveSam(),
     VitBSam(),
-    Catalogue(),
+    Catalogue(items=150, block=50),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -27,18 +27,22 @@ _SHORT = Parameters(10, guidance_scale=2.0)
 class Concurrency:
     """A closed loop: so many callers, each with one picture in work at any time.
 
+    Painters take turns in blocks, A B B A, with the same jobs.
+
     Attributes:
         side: of the canvas in pixels.
         parameters: how to paint.
         callers: a case for each number.
-        rounds: pictures of each caller.
+        rounds: pictures of each caller in a block.
+        blocks: of each case.
     """
 
     name = "concurrency"
     side: int = 256
     parameters: Parameters = _SHORT
     callers: tuple[int, ...] = (1, 2, 4, 8)
-    rounds: int = 3
+    rounds: int = 2
+    blocks: int = 2
 
     def run(self, context: Context) -> Iterator[Row]:
         """A row for each number of callers and each painter: latencies, images a second, rows a step."""
@@ -50,10 +54,13 @@ class Concurrency:
         numbers = count(_WARM)
         for callers in self.callers:
             case = {"callers": callers, "num_inference_steps": self.parameters.num_inference_steps}
-            jobs = _jobs(context, self.side, [self.parameters], callers * self.rounds, numbers)
-            for painter in painters:
-                context.tell(f"{self.name}: {callers} callers, {painter.name}")
-                yield _closed(painter, jobs, callers, self.name, case)
+            loops = [_Loop(painter, context.probe) for painter in painters]
+            for block in range(self.blocks):
+                context.tell(f"{self.name}: {callers} callers, block {block + 1}/{self.blocks}")
+                jobs = _jobs(context, self.side, [self.parameters], callers * self.rounds, numbers)
+                for loop in _in_turn(loops, block):
+                    loop.add(jobs, callers)
+            yield from (loop.row(self.name, case) for loop in loops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +102,22 @@ class OpenLoop:
         jobs, carrying, rates = self._jobs(context, numbers), [], []
         for painter in painters:
             context.tell(f"{self.name}: saturation of {painter.name}")
-            row = _closed(painter, jobs, self.callers, self.name, {**mixed, "load": "full"})
-            yield row
-            if not row.error:
+            loop = _Loop(painter, context.probe)
+            loop.add(jobs, self.callers)
+            yield loop.row(self.name, {**mixed, "load": "full"})
+            if not loop.error:
                 carrying.append(painter)
-                rates.append(row.measures["images_per_s"])
+                rates.append(loop.images_per_s)
         for load in self.loads if carrying else ():
-            loops = [_Loop(painter) for painter in carrying]
+            loops = [_Loop(painter, context.probe) for painter in carrying]
+            rate = load * min(rates)
             for block in range(self.blocks):
                 context.tell(f"{self.name}: {load:.0%} of saturation, block {block + 1}/{self.blocks}")
                 jobs = self._jobs(context, numbers)
-                arrivals = _arrivals(jobs, load * min(rates))
-                for loop in loops if block % 2 == 0 else reversed(loops):
-                    loop.add(arrivals)
+                for loop in _in_turn(loops, block):
+                    loop.add(jobs, _arrivals(jobs, rate))
             for loop in loops:
-                measures = {"arrivals_per_s": load * min(rates)}
-                yield from loop.rows(self.name, {**mixed, "load": load}, measures)
+                yield from loop.rows(self.name, {**mixed, "load": load}, rate)
 
     def _jobs(self, context: Context, numbers: Iterator[int]) -> list[Job]:
         kinds = [Parameters(steps, guidance_scale=2.0) for steps in self.steps]
@@ -126,45 +133,72 @@ class MixedSteps(OpenLoop):
     loads: tuple[float, ...] = (0.8,)
 
 
-#: Jobs, and when each of them comes: seconds since the first.
-_Arrivals = Sequence[tuple[Job, float]]
+#: So many callers, each with one job after the other; or seconds after the first at which each job comes.
+_Pace = int | Sequence[float]
 
 
 @dataclass(slots=True)
 class _Loop:
-    """What one painter has made of its blocks of arrivals."""
+    """What one painter has made of its blocks of jobs."""
 
     painter: Painter
-    samples_s: list[tuple[int, float]] = field(default_factory=list)
+    probe: Callable[[], float]
+    samples_s: list[float] = field(default_factory=list)
+    probe_s: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
     work: Work = field(default_factory=Work)
+    took_s: float = 0.0
     error: str | None = None
 
-    def add(self, arrivals: _Arrivals) -> None:
-        """Another block; none after one that has failed."""
+    def add(self, jobs: Sequence[Job], pace: _Pace) -> None:
+        """Another block; none after one that has failed. The machine's speed is taken before and after it."""
         if self.error:
             return
+        probed_s = self.probe()
         try:
             before = self.painter.work()
-            samples = asyncio.run(_paint_as_they_come(self.painter, arrivals))
+            samples, took_s = asyncio.run(_paint(self.painter, jobs, pace))
             self.work += self.painter.work() - before
         except PackshotError as error:
-            self.error = _told(error)
+            self.error = f"{type(error).__name__}: {error}"
             return
-        steps = (job.parameters.num_inference_steps for job, _ in arrivals)
-        self.samples_s += zip(steps, samples, strict=True)
+        probed_s = (probed_s + self.probe()) / 2
+        self.samples_s += samples
+        self.probe_s += [probed_s] * len(samples)
+        self.steps += [job.parameters.num_inference_steps for job in jobs]
+        self.took_s += took_s
 
-    def rows(self, scenario: str, case: Mapping[str, Any], measures: Mapping[str, float]) -> Iterator[Row]:
-        """One of all requests; and if they are of several step counts, one of each."""
-        name = self.painter.name
+    @property
+    def images_per_s(self) -> float:
+        """Pictures a second; what a closed loop is for."""
+        return len(self.samples_s) / self.took_s
+
+    def row(self, scenario: str, case: Mapping[str, Any], arrivals_per_s: float | None = None) -> Row:
+        """One of all requests."""
         if self.error:
-            yield Row(scenario, name, case, error=self.error)
-            return
-        samples = tuple(sample for _, sample in self.samples_s)
-        yield Row(scenario, name, case, samples, measures={**measures, **_rows_per_step(self.work)})
-        counts = sorted({steps for steps, _ in self.samples_s})
-        for of_steps in counts if len(counts) > 1 else ():
-            mine = tuple(sample for steps, sample in self.samples_s if steps == of_steps)
-            yield Row(scenario, name, {**case, "of_steps": of_steps}, mine, measures=measures)
+            return Row(scenario, self.painter.name, case, error=self.error)
+        rate = {"arrivals_per_s": arrivals_per_s} if arrivals_per_s else {"images_per_s": self.images_per_s}
+        measures = {**rate, "rows_per_step": self.work.rows / self.work.steps}
+        samples, probe = tuple(self.samples_s), tuple(self.probe_s)
+        return Row(scenario, self.painter.name, case, samples, probe, measures=measures)
+
+    def rows(self, scenario: str, case: Mapping[str, Any], arrivals_per_s: float) -> Iterator[Row]:
+        """One of all requests; and if they are of several step counts, one of each."""
+        yield self.row(scenario, case, arrivals_per_s)
+        counts = sorted(set(self.steps))
+        for of_steps in counts if len(counts) > 1 and not self.error else ():
+            of_case = {**case, "of_steps": of_steps}
+            samples, probe = (
+                tuple(each for each, steps in zip(all_of_them, self.steps, strict=True) if steps == of_steps)
+                for all_of_them in (self.samples_s, self.probe_s)
+            )
+            measures = {"arrivals_per_s": arrivals_per_s}
+            yield Row(scenario, self.painter.name, of_case, samples, probe, measures=measures)
+
+
+def _in_turn(loops: Sequence[_Loop], block: int) -> Sequence[_Loop]:
+    """Who comes first in a block comes last in the next one."""
+    return loops if block % 2 == 0 else loops[::-1]
 
 
 @contextmanager
@@ -174,7 +208,7 @@ def started(context: Context, side: int) -> Iterator[list[Painter]]:
     with ExitStack() as stack:
         painters = [stack.enter_context(start(context.repository)) for start in PAINTERS]
         for painter in painters:
-            asyncio.run(_paint_in_turn(painter, jobs, 1))
+            asyncio.run(_paint(painter, jobs, 1))
         yield painters
 
 
@@ -185,60 +219,33 @@ def _jobs(
     return [make_job(context.family, side, kinds[i % len(kinds)], next(numbers)) for i in range(number)]
 
 
-def _arrivals(jobs: Sequence[Job], rate: float) -> _Arrivals:
+def _arrivals(jobs: Sequence[Job], rate: float) -> Sequence[float]:
     """Poisson arrivals of so many a second on average; which ones, the first job decides."""
     pauses = np.random.default_rng(jobs[0].seed).exponential(1 / rate, len(jobs))
-    return list(zip(jobs, (np.cumsum(pauses) - pauses[0]).tolist(), strict=True))
+    return (np.cumsum(pauses) - pauses[0]).tolist()
 
 
-def _closed(
-    painter: Painter, jobs: Sequence[Job], callers: int, scenario: str, case: Mapping[str, Any]
-) -> Row:
-    try:
-        before = painter.work()
-        samples, took_s = asyncio.run(_paint_in_turn(painter, jobs, callers))
-        work = painter.work() - before
-    except PackshotError as error:
-        return Row(scenario, painter.name, case, error=_told(error))
-    measures = {"images_per_s": len(jobs) / took_s, **_rows_per_step(work)}
-    return Row(scenario, painter.name, case, tuple(samples), measures=measures)
+async def _paint(painter: Painter, jobs: Sequence[Job], pace: _Pace) -> tuple[list[float], float]:
+    """Seconds of each job, and of all together.
 
-
-async def _paint_in_turn(painter: Painter, jobs: Sequence[Job], callers: int) -> tuple[list[float], float]:
-    """Seconds of each job, as so many callers take them one after the other, and of all together."""
-    left = iter(jobs)
-    async with painter.connected() as paint:
-
-        async def one(job: Job) -> float:
-            began = time.perf_counter()
-            await paint(job)
-            return time.perf_counter() - began
-
-        async def caller() -> list[float]:
-            return [await one(job) for job in left]
-
-        began = time.perf_counter()
-        told = await asyncio.gather(*(caller() for _ in range(callers)))
-        took_s = time.perf_counter() - began
-    return [each for mine in told for each in mine], took_s
-
-
-async def _paint_as_they_come(painter: Painter, arrivals: _Arrivals) -> list[float]:
-    """Latencies count from the planned arrival: a caller that could not be sent has waited, too."""
+    Latencies count from a planned arrival: a caller that could not be sent has waited, too.
+    """
     async with painter.connected() as paint:
         began = time.perf_counter()
 
-        async def arrival(job: Job, at: float) -> float:
+        async def one(job: Job, at: float) -> float:
             await asyncio.sleep(max(0.0, began + at - time.perf_counter()))
             await paint(job)
             return time.perf_counter() - began - at
 
-        return await asyncio.gather(*(arrival(*each) for each in arrivals))
+        if not isinstance(pace, int):
+            samples = await asyncio.gather(*(one(*each) for each in zip(jobs, pace, strict=True)))
+            return samples, time.perf_counter() - began
+        left, seconds = iter(enumerate(jobs)), [0.0] * len(jobs)
 
+        async def caller() -> None:
+            for number, job in left:
+                seconds[number] = await one(job, time.perf_counter() - began)
 
-def _rows_per_step(work: Work) -> dict[str, float]:
-    return {"rows_per_step": work.rows / work.steps}
-
-
-def _told(error: PackshotError) -> str:
-    return f"{type(error).__name__}: {error}"
+        await asyncio.gather(*(caller() for _ in range(pace)))
+        return seconds, time.perf_counter() - began

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -56,14 +56,18 @@ class OneShot:
                     subject = stack.enter_context(makers[name](context))
                     subject.paint(self._job(context, 0))
                 except Exception as error:  # noqa: BLE001 (whatever a library raises is a row)
-                    yield Row(self.name, name, case, error=f"{type(error).__name__}: {error}")
+                    yield _failed(self.name, name, case, error)
                     continue
                 running[name] = _Running(subject)
             for number in range(context.repeats):
                 context.tell(f"{self.name}: {number + 1}/{context.repeats}")
                 job = self._job(context, number + 1)
-                for each in list(running.values())[:: 1 if number % 2 else -1]:
-                    each.paint(job, context)
+                for name, each in list(running.items())[:: 1 if number % 2 else -1]:
+                    try:
+                        each.paint(job, context)
+                    except Exception as error:  # noqa: BLE001 (likewise; the others go on)
+                        del running[name]
+                        yield _failed(self.name, name, case, error)
             if not running:
                 return
             reference = running[REFERENCE].images if REFERENCE in running else None
@@ -73,6 +77,10 @@ class OneShot:
 
     def _job(self, context: Context, number: int) -> Job:
         return make_job(context.family, self.side, self.parameters, number)
+
+
+def _failed(scenario: str, name: str, case: Mapping[str, int], error: Exception) -> Row:
+    return Row(scenario, name, case, error=f"{type(error).__name__}: {error}")
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,18 @@ from packshot.prompts import Letterbox, SamPrompt, sam_prompts
 from packshot_bench.context import Context
 from packshot_bench.results import Row
 from packshot_serving.launcher import TritonServer
+
+
+@dataclass(slots=True)
+class _Samples:
+    """Seconds of prompts, and of the speed probe beside each."""
+
+    took_s: list[float] = field(default_factory=list)
+    probe_s: list[float] = field(default_factory=list)
+
+    def add(self, took_s: Sequence[float], probed_s: float) -> None:
+        self.took_s += took_s
+        self.probe_s += [probed_s] * len(took_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +48,7 @@ class InteractiveSam:
 
     def run(self, context: Context) -> Iterator[Row]:
         """Rows for packshot's first and next prompts, and for transformers' whole model."""
-        first: list[float] = []
-        after: list[float] = []
-        theirs: list[float] = []
+        first, after, theirs = _Samples(), _Samples(), _Samples()
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             repository, checkpoints = self.repository(context, scratch)
@@ -52,23 +62,27 @@ class InteractiveSam:
                 random = np.random.default_rng(number)
                 photo = random.integers(0, 256, (self.height, self.width, 3), np.uint8)
                 square = letterbox.fit(photo)
-                took = []
+                probed_s, took = context.probe(), []
                 for _ in range(1 + self.next_prompts):
                     prompt = self._prompt(letterbox, random)
                     began = time.perf_counter()
                     studio.segment(square, size, prompt)
                     took.append(time.perf_counter() - began)
-                if number:  # the first photo warms everything up
-                    first.append(took[0])
-                    after += took[1:]
                 points = self._prompt(letterbox, random).point_coords[:1]
                 began = time.perf_counter()
                 model.segment(square, points)
-                if number:
-                    theirs.append(time.perf_counter() - began)
-        yield Row(self.name, "packshot", {"prompt": "first"}, tuple(first))
-        yield Row(self.name, "packshot", {"prompt": "next"}, tuple(after))
-        yield Row(self.name, "transformers", {"prompt": "any"}, tuple(theirs))
+                alone_s = time.perf_counter() - began
+                if number:  # the first photo warms everything up
+                    probed_s = (probed_s + context.probe()) / 2
+                    first.add(took[:1], probed_s)
+                    after.add(took[1:], probed_s)
+                    theirs.add([alone_s], probed_s)
+        for samples, subject, prompt in (
+            (first, "packshot", "first"),
+            (after, "packshot", "next"),
+            (theirs, "transformers", "any"),
+        ):
+            yield Row(self.name, subject, {"prompt": prompt}, tuple(samples.took_s), tuple(samples.probe_s))
 
     def repository(self, context: Context, scratch: Path) -> tuple[Path, Path]:
         """What is served, and the checkpoints that it was exported from."""
