@@ -54,8 +54,8 @@ def compare(
 ) -> Comparison:
     """Time ``pairs`` steps each way after one to warm up."""
     preparation = Preparation(runner, family)
-    requests = [_request(family, side, seed, 0.5 if seed < controlled else 0.0) for seed in range(count)]
-    slots = [preparation.begin(request, preparation.check(request)) for request in requests]
+    requests = [request(family, side, seed, 0.5 if seed < controlled else 0.0) for seed in range(count)]
+    slots = [preparation.begin(each, preparation.check(each)) for each in requests]
     after = build_batch(slots)
     everywhere = {"control_row": np.arange(after.num_rows), "row_residual": np.arange(1, after.num_rows + 1)}
     before = replace(after, **everywhere)
@@ -74,7 +74,8 @@ def _time(runner: OnnxStepRunner, batch: StepBatch) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def _request(family: Family, side: int, seed: int, scale: float) -> DenoiseRequest:
+def request(family: Family, side: int, seed: int, scale: float) -> DenoiseRequest:
+    """A guided request of random inputs; ``scale`` is what the ControlNets weigh."""
     dims, latent = family.dims, side // family.canvas.multiple
     random = np.random.default_rng(seed)
 
