@@ -51,6 +51,7 @@ export: .venv/installed  ## Export the default family again.
 generated: .venv/installed  ## Write the files that are derived from the contract and from results.
 	$(BIN)/python -m packshot_serving.generated
 	$(BIN)/python -m packshot_bench.readme
+	$(BIN)/packshot bench plot benchmarks/results/bench.json --output benchmarks/results/plots
 
 clean:  ## Remove everything that a target made.
 	git clean -fdX

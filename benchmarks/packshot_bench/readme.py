@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from packshot.errors import expected
+from packshot_bench.compare import table
 from packshot_bench.results import Report, Row
 from packshot_bench.samples import ratio_of, summarised
 
-#: ``make bench`` writes the first; the other is of ``packshot bench run --full``.
-RESULTS = (Path("benchmarks/results/bench.json"), Path("benchmarks/results/vit_b_sam.json"))
+#: Of ``packshot bench run --full``.
+RESULTS = Path("benchmarks/results/bench.json")
+#: Of ``make bench``, at the same commit on the same machine.
+AGAIN = Path("benchmarks/results/again.json")
 #: What the evaluation of the default weights has found.
 EVALUATION = Path("pocket/evaluation/evaluation.json")
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
@@ -97,6 +100,19 @@ def _seconds(value: float) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
+def repeated(report: Report, again: Report) -> str:
+    """Text of how far two runs of one commit agree, in the rows that both have."""
+    common = {row.key for row in report.rows} & {row.key for row in again.rows}
+    first, second = (
+        Report(each.environment, tuple(row for row in each.rows if row.key in common))
+        for each in (report, again)
+    )
+    return (
+        "The same commit once more, by `make bench`, and held against it by `packshot bench compare`:\n\n"
+        f"```text\n{table(first, second)}\n```\n"
+    )
+
+
 def weights(evaluation: Mapping[str, Any]) -> str:
     """Markdown of how good the default weights are, next to what they should be."""
     machine = evaluation["machine"]
@@ -124,11 +140,10 @@ def _measure(section: str, measure: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[Path, str]:
     """Documents, and what stands in them."""
-    reports = [Report.read(path) for path in RESULTS]
-    report = Report(reports[0].environment, tuple(row for each in reports for row in each.rows))
+    report, again = Report.read(RESULTS), Report.read(AGAIN)
     return {
         Path("README.md"): shots(report),
-        Path("benchmarks/README.md"): others(report),
+        Path("benchmarks/README.md"): f"{others(report)}\n{repeated(report, again)}",
         Path("pocket/weights/README.md"): weights(json.loads(EVALUATION.read_text())),
     }
 
