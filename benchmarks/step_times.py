@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.control_rows import request
+from packshot.contract import ARTIFACTS
 from packshot.family import Family, Manifest
 from packshot_bench.machine import describe
 from packshot_serving.engine import OnnxStepRunner
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path, help="where to write the results as JSON")
     options = parser.parse_args()
-    directory = options.repository.resolve() / "denoiser" / "1"
+    directory = (options.repository / ARTIFACTS["step"]).parent
     runners: dict[str, Runner] = {"onnxruntime fp32": OnnxStepRunner(directory)}
     if "BF16" in capabilities():
         runners["openvino bf16"] = OpenVinoStepRunner(directory)

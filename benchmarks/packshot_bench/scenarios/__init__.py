@@ -42,7 +42,7 @@ QUICK = _named(
     InteractiveSam(),
     Catalogue(items=20, block=20, requests=20),
 )
-#: What it runs with ``--full``: an hour and a quarter.
+#: What it runs with ``--full``: 69 minutes on two cores.
 FULL = _named(
     OneShot(names=(*OneShot().names, "diffusers compiled fp32")),
     ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),

@@ -86,11 +86,11 @@ class SamTrainer:
         else:
             sam = make_sam(training.spec, attention)
         if state:
-            # At once: the decoder takes its positions from the network that it is made of.
+            # Before it is wrapped: the decoder takes its positions from the network that it is made of.
             sam.load_state_dict(_part(state, "sam"))
         self.model = TrainedSam(sam.to(self.device)).to(self.device)
         if state:
-            self.model.load_state_dict(state["model"])
+            self.model.grouping.load_state_dict(_part(state, "grouping"))
         elif training.start:
             _start_grouping(self.model.grouping, training.start)
         self.optimizers = _optimizers(self.model)
