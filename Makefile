@@ -31,7 +31,7 @@ test: .venv/installed  ## Run every test.
 bench: .venv/installed  ## Measure packshot and what one would use instead, 15 minutes; hold it against our run.
 	$(BIN)/packshot bench run --output build/bench.json
 	$(BIN)/packshot bench plot build/bench.json --output build/plots
-	$(BIN)/packshot bench compare benchmarks/results/bench.json build/bench.json
+	$(BIN)/packshot bench compare benchmarks/results/quick.json build/bench.json
 
 check: .venv/installed  ## Lint, types, and whether generated files are up to date.
 	$(BIN)/ruff check

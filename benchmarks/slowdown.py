@@ -1,8 +1,8 @@
 """Whether ``packshot bench compare`` sees what it is for: a tenth slower, and nothing where nothing is.
 
-``python -m benchmarks.slowdown [REPOSITORY] [--repeats N] [--output FILE]``. The same scenario is run three
-times, one after the other as anybody would: as it is, once more, and with a step runner that spends a tenth
-longer on every step. The second and the third run are held against the first.
+``python -m benchmarks.slowdown [REPOSITORY] [--rounds N] [--repeats N] [--output FILE]``. The same scenario
+is run three times, one after the other as anybody would: as it is, once more, and with a step runner that
+spends a tenth longer on every step. The second and the third run are held against the first.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from packshot_bench.compare import compared
 from packshot_bench.context import Context
 from packshot_bench.probe import Probe
 from packshot_bench.results import Report
+from packshot_bench.rounds import measured
 from packshot_bench.scenarios.one_shot import OneShot
 from packshot_bench.subjects import onnx_loop
 from packshot_serving.engine import OnnxStepRunner, StepBatch
@@ -43,9 +44,10 @@ class SlowRunner(OnnxStepRunner):
         return answer
 
 
-def measured(context: Context) -> Report:
+def run(context: Context, rounds: int) -> Report:
     """One run of the scenario."""
-    return Report({}, tuple(OneShot(names=(SUBJECT,)).run(context)))
+    *_, (_, rows) = measured([OneShot(names=(SUBJECT,))], context, rounds)
+    return Report({}, rows)
 
 
 def spread_of(report: Report) -> float:
@@ -71,7 +73,8 @@ def main() -> int:
     )
     parser.add_argument("repository", type=Path, nargs="?", default=Path("model_repository"))
     parser.add_argument("--checkpoints", type=Path, default=Path("pocket/weights"))
-    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="shots of a round")
     parser.add_argument("--output", type=Path, help="JSON file")
     given = parser.parse_args()
 
@@ -79,15 +82,14 @@ def main() -> int:
         sys.stderr.write(line + "\n")
 
     context = Context(given.repository, given.checkpoints, given.repeats, tell, Probe())
-    first, again = measured(context), measured(context)
+    first, again = run(context, given.rounds), run(context, given.rounds)
     with mock.patch.object(onnx_loop, "OnnxStepRunner", SlowRunner):
-        slow = measured(context)
+        slow = run(context, given.rounds)
     result = {
         "slowdown_of_a_step": SLOWDOWN,
+        "rounds": given.rounds,
         "repeats": given.repeats,
-        "spread": [
-            round(row.summary.spread, 4) for run in (first, again, slow) for row in run.rows if row.summary
-        ],
+        "spread": [round(spread_of(report), 4) for report in (first, again, slow)],
         "again_over_first": held_against(first, again),
         "slow_over_first": held_against(first, slow),
         **machine.describe("onnxruntime"),

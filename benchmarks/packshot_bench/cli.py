@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +14,8 @@ from packshot_bench.context import Context
 from packshot_bench.environment import environment
 from packshot_bench.probe import Probe
 from packshot_bench.results import Report, Row
-from packshot_bench.scenarios import FULL, QUICK, Scenario
-
-#: The subject of a row that says why a scenario broke off.
-_WHOLE = "the scenario"
+from packshot_bench.rounds import WHOLE, measured
+from packshot_bench.scenarios import FULL, QUICK, by_name
 
 bench = typer.Typer(
     help="Measure packshot, and what one would use instead.",
@@ -39,42 +35,33 @@ def run_command(
         Path, typer.Option(metavar="DIR", help="What it was exported from: diffusion, controlnet, sam.")
     ] = Path("pocket/weights"),
     scenario: Annotated[
-        list[str] | None, typer.Option("--scenario", help=f"One of {', '.join(FULL)}; all if left out.")
+        list[str] | None,
+        typer.Option("--scenario", help=f"One of {', '.join(by_name(FULL))}; all if left out."),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Samples of each case.")] = 10,
-    full: Annotated[bool, typer.Option("--full", help="More subjects, cases and requests.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all is measured, from the start.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Samples of each case in a round.")] = 3,
+    full: Annotated[bool, typer.Option("--full", help="More subjects and cases.")] = False,
 ) -> None:
     """Run scenarios; the file is written anew after each row, so that a run cut short leaves what it has.
 
     The exit status is 1 if a scenario broke off; the others have run then, too.
     """
     chosen = FULL if full else QUICK
-    known = {**FULL, **chosen}
-    names = scenario or list(chosen)
-    for name in names:
+    known = by_name(FULL) | by_name(chosen)
+    for name in scenario or ():
         if name not in known:
             raise expected("--scenario", repr(name), f"one of {', '.join(known)}")
+    scenarios = [known[name] for name in scenario] if scenario else chosen
     context = Context(repository, checkpoints, repeats, lambda line: typer.echo(line, err=True), Probe())
-    rows: list[Row] = []
     about, began = environment(repository), time.monotonic()
-    for name in names:
-        for row in _rows(known[name], context):
-            rows.append(row)
-            summary = row.summary
-            told = f"{summary.median:.4f} s ± {summary.spread:.1%}" if summary else f"failed: {row.error}"
-            typer.echo(f"{row.scenario}  {row.subject}  {dict(row.case)}  {told}")
-            Report({**about, "took_s": round(time.monotonic() - began)}, tuple(rows)).write(output)
-    if any(row.subject == _WHOLE for row in rows):
+    rows: tuple[Row, ...] = ()
+    for row, rows in measured(scenarios, context, rounds):
+        summary = row.summary
+        told = f"{summary.median:.4f} s ± {summary.spread:.1%}" if summary else f"failed: {row.error}"
+        typer.echo(f"{row.scenario}  {row.subject}  {dict(row.case)}  {told}")
+        Report({**about, "took_s": round(time.monotonic() - began)}, rows).write(output)
+    if any(row.subject == WHOLE for row in rows):
         raise typer.Exit(1)
-
-
-def _rows(scenario: Scenario, context: Context) -> Iterator[Row]:
-    """A scenario's rows; if it breaks off, those until then and one that says why."""
-    try:
-        yield from scenario.run(context)
-    except Exception as error:
-        logging.getLogger(__name__).exception("%s", scenario.name)
-        yield Row(scenario.name, _WHOLE, {}, error=f"{type(error).__name__}: {error}")
 
 
 @bench.command("plot")

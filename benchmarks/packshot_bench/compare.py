@@ -35,8 +35,7 @@ def compared(first: Report, second: Report) -> Iterator[Comparison]:
             yield Comparison(row, None, f"failed: {row.error or old.error}")
         else:
             steadied = bool(old.probe_s) and bool(row.probe_s)
-            pair = (old.steadied, row.steadied) if steadied else (old.samples_s, row.samples_s)
-            yield Comparison(row, ratio_of(*pair))
+            yield Comparison(row, ratio_of(old.medians(steadied=steadied), row.medians(steadied=steadied)))
     for row in before.values():
         yield Comparison(row, None, "only in the first run")
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from packshot.family import Family, Manifest
 from packshot_bench.probe import Probe
 from packshot_bench.subjects import Subject
 
+T = TypeVar("T")
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Of one run.
+    """Of one round of a run.
 
     Attributes:
         repository: that is served.
         checkpoints: that it was exported from.
-        repeats: samples of each case; scenarios whose samples are cheap take more.
+        repeats: samples of each case in a round; scenarios whose samples are cheap take more.
         tell: called with a line of progress.
         probe: the machine's speed at the moment.
+        round: its number, from 0; each has jobs of its own, and the other subject first.
     """
 
     repository: Path
@@ -30,6 +33,11 @@ class Context:
     repeats: int
     tell: Tell
     probe: Probe
+    round: int = 0
+
+    def in_turn(self, subjects: Sequence[T], number: int = 0) -> Sequence[T]:
+        """Who comes first in a round comes last in the next one; likewise from number to number in it."""
+        return subjects[:: -1 if (self.round + number) % 2 else 1]
 
     @property
     def family(self) -> Family:

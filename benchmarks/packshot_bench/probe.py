@@ -9,6 +9,8 @@ import numpy as np
 
 #: A probe of some 60 ms on two cores: long enough for a scheduler, short enough to stand beside each sample.
 _SIDE, _TIMES = 512, 30
+#: Looks beside a sample or a block that takes many seconds.
+LOOKS = 5
 _RATE_SIDE, _RATE_TIMES = 2048, 5
 
 
@@ -20,12 +22,12 @@ class Probe:
         self._factors = [random.random((_SIDE, _SIDE), np.float32) for _ in range(2)]
         self()
 
-    def __call__(self) -> float:
-        """Seconds that it takes now."""
+    def __call__(self, looks: int = 1) -> float:
+        """Seconds that it takes now, on average of so many times."""
         began = time.perf_counter()
-        for _ in range(_TIMES):
+        for _ in range(_TIMES * looks):
             np.matmul(*self._factors)
-        return time.perf_counter() - began
+        return (time.perf_counter() - began) / looks
 
 
 @cache

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 
 from packshot.errors import InvalidArgument, expected
 from packshot_bench.samples import Summary, summarised
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA = Path(__file__).with_name("schema.json")
+#: What becomes of a measure in several rounds, if not their median.
+_WORST: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "greatest_difference": max,
+    "peak_memory_bytes": max,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Row:
             of_matrix_rate, step_s, …
         quality: greatest_difference to the fp32 reference, 0 to 255; edge_f1 against the control image.
         error: why there are no samples.
+        rounds: how many of the samples are of each round, in their order; empty if all are of one.
     """
 
     scenario: str
@@ -44,6 +51,7 @@ class Row:
     measures: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    rounds: tuple[int, ...] = ()
 
     @property
     def key(self) -> str:
@@ -55,12 +63,46 @@ class Row:
         """Of the samples; None if there are none."""
         return summarised(self.samples_s) if self.samples_s else None
 
-    @property
-    def steadied(self) -> tuple[float, ...]:
-        """The samples in units of the probe, if there is one."""
-        if not self.probe_s:
-            return self.samples_s
-        return tuple(sample / probe for sample, probe in zip(self.samples_s, self.probe_s, strict=True))
+    def medians(self, *, steadied: bool = False) -> list[float]:
+        """Of each round: seconds, or if ``steadied`` in units of the probe."""
+        samples = np.array(self.samples_s)
+        if steadied:
+            samples = samples / self.probe_s
+        ends = np.cumsum(self.rounds or (len(samples),))[:-1]
+        return [float(np.median(each)) for each in np.split(samples, ends)]
+
+
+def merged(rows: Sequence[Row]) -> Row:
+    """Rows of one key from several rounds as one.
+
+    Samples follow each other; of measures and quality it is the median of the rounds, or the worst where
+    the name says so (``greatest_difference``, ``peak_memory_bytes``). One that failed makes it a failure.
+    """
+    for row in rows:
+        if row.error:
+            return row
+    first = rows[0]
+    samples, probe, rounds = (
+        tuple(value for row in rows for value in values(row))
+        for values in (
+            lambda row: row.samples_s,
+            lambda row: row.probe_s,
+            lambda row: row.rounds or (len(row.samples_s),),
+        )
+    )
+    stages = {stage: tuple(s for row in rows for s in row.stages_s[stage]) for stage in first.stages_s}
+    measures, quality = (
+        {name: _WORST.get(name, _median)([values[name] for values in of_rows]) for name in of_rows[0]}
+        for of_rows in ([row.measures for row in rows], [row.quality for row in rows])
+    )
+    return replace(
+        first, samples_s=samples, probe_s=probe, stages_s=stages, measures=measures, quality=quality,
+        rounds=rounds,
+    )  # fmt: skip
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +143,7 @@ class Report:
         rows = []
         for values in document["rows"]:
             values = {name: value for name, value in values.items() if name != "summary"}
-            for name in ("samples_s", "probe_s"):
+            for name in ("samples_s", "probe_s", "rounds"):
                 values[name] = tuple(values[name])
             values["stages_s"] = {stage: tuple(samples) for stage, samples in values["stages_s"].items()}
             rows.append(Row(**values))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
-#: Resamples of a bootstrap, and the share of them that an interval holds.
-_RESAMPLES, _SHARE = 2000, 0.95
+#: How often an interval holds what it is of.
+_SHARE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,12 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Of two medians, with what chance alone would make of it.
+    """Of two subjects' times, with what chance alone would make of it.
 
     Attributes:
         ratio: the second over the first.
-        low, high: the interval that holds 95 % of the bootstrap's ratios.
+        low, high: the interval that holds the true one in 95 % of all cases; 0 and infinity where a single
+            round tells nothing of chance.
     """
 
     ratio: float
@@ -60,26 +62,36 @@ def summarised(samples: Sequence[float]) -> Summary:
     return Summary(len(samples), float(median), float(p90), float(p99), float(spread))
 
 
-def ratio_of(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Ratio:
-    """How many times as large the second samples are as the first.
+def ratio_of(first: Sequence[float], second: Sequence[float], *, paired: bool = False) -> Ratio:
+    """How many times as large the second is as the first, from one number of each round.
 
-    The interval is a percentile bootstrap of whole blocks: samples next to each other share the
-    machine's moods, so they are drawn together (Künsch 1989, moving blocks).
+    Samples of one round share a start of the servers and a mood of the machine, so that they tell nothing
+    of how far another round would be from them: the rounds are what chance is counted in (Kalibera and
+    Jones 2013, "Rigorous Benchmarking in Reasonable Time"). The interval is Student's of their logarithms;
+    Welch's, as the two may differ in spread, or that of the differences if they are pairs.
 
     Args:
-        first: in the order of measuring; ``second`` likewise.
-        seed: of the bootstrap.
+        first: a positive number for each round, say its median; ``second`` likewise.
+        paired: both were measured in the same rounds.
+
+    Raises:
+        ValueError: one of them is empty, or they are pairs and not as many.
     """
-    random = np.random.default_rng(seed)
-    medians = [_resampled_medians(np.asarray(samples, float), random) for samples in (first, second)]
-    low, high = np.quantile(medians[1] / medians[0], [(1 - _SHARE) / 2, (1 + _SHARE) / 2])
-    return Ratio(float(np.median(second) / np.median(first)), float(low), float(high))
-
-
-def _resampled_medians(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """[_RESAMPLES]; blocks are as long as the square root of the number of samples."""
-    count = len(samples)
-    length = max(1, round(count**0.5))
-    starts = random.integers(0, count - length + 1, (_RESAMPLES, -(-count // length)))
-    drawn = samples[(starts[..., None] + np.arange(length)).reshape(_RESAMPLES, -1)[:, :count]]
-    return np.median(drawn, axis=1)
+    if not first or not second:
+        raise ValueError("rounds: got none, expected at least one")
+    logs = [np.log(first), np.log(second)]
+    if paired:
+        if len(first) != len(second):
+            raise ValueError(f"pairs: got {len(first)} and {len(second)} rounds, expected as many")
+        logs = [logs[1] - logs[0]]
+    middle = float(logs[-1].mean() - (0.0 if paired else logs[0].mean()))
+    if min(map(len, logs)) < 2:
+        return Ratio(float(np.exp(middle)), 0.0, float("inf"))
+    variances = np.array([each.var(ddof=1) / len(each) for each in logs])
+    freedom = np.array([len(each) - 1 for each in logs])
+    variance = variances.sum()
+    # Welch and Satterthwaite's degrees of freedom; of pairs, one less than there are.
+    degrees = variance**2 / (variances**2 / freedom).sum() if variance else freedom.sum()
+    reach = student.ppf((1 + _SHARE) / 2, degrees) * variance**0.5
+    low, ratio, high = np.exp([middle - reach, middle, middle + reach])
+    return Ratio(float(ratio), float(low), float(high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
 
+@cache
 def flop_per_picture(checkpoints: Path, side: int, steps: int) -> float:
     """Floating-point operations of a guided picture; a multiplication and an addition are two.
 

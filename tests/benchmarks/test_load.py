@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,8 +86,8 @@ def test_both_servers_are_held_against_each_other_in_rows_of_the_schema(context,
     by_subject = {p.name: [row for row in rows if row.subject == p.name] for p in painters}
     cases = [{"load": "full"}, {"load": 0.8}, {"load": 0.8, "of_steps": 2}, {"load": 0.8, "of_steps": 5}]
     for mine in by_subject.values():
-        assert [row.case for row in mine] == [{"steps": "2+5", **case} for case in cases]
-        assert [len(row.samples_s) for row in mine] == [6, 12, 6, 6]
+        assert [row.case for row in mine] == [{"steps": "2+5", "requests": 6, **case} for case in cases]
+        assert [len(row.samples_s) for row in mine] == [6, 6, 3, 3]
         assert all(2 <= row.measures["rows_per_step"] <= 2 * MIXED.requests for row in mine[:2])
     first, second = by_subject.values()
     assert first[1].measures["arrivals_per_s"] == second[1].measures["arrivals_per_s"]
@@ -117,12 +118,14 @@ class Diary:
 
 def test_painters_take_turns_with_the_same_jobs_which_no_other_block_has(context):
     book = []
-    rows = list(MIXED.hold(context, [Diary("a", 0.001, book), Diary("b", 0.01, book)]))
-    assert [name for name, _ in book] == ["a", "b", "a", "b", "b", "a"]
-    (a_full, b_full), (a1, b1), (b2, a2) = ((x[1], y[1]) for x, y in zip(book[::2], book[1::2], strict=True))
-    assert (a_full, a1, a2) == (b_full, b1, b2)
-    assert len({seed for seed, _ in (*a_full, *a1, *a2)}) == 3 * MIXED.requests
-    assert [steps for _, steps in a1] == [2, 5, 2, 5, 2, 5]
+    diaries = [Diary("a", 0.001, book), Diary("b", 0.01, book)]
+    rows = list(MIXED.hold(context, diaries))
+    list(MIXED.hold(replace(context, round=1), diaries))
+    assert [name for name, _ in book] == ["a", "b", "a", "b", "b", "a", "b", "a"]
+    pairs = [(first[1], second[1]) for first, second in zip(book[::2], book[1::2], strict=True)]
+    assert all(first == second for first, second in pairs)
+    assert len({seed for jobs, _ in pairs for seed, _ in jobs}) == 4 * MIXED.requests
+    assert [steps for _, steps in pairs[1][0]] == [2, 5, 2, 5, 2, 5]
     full = {row.subject: row.measures["images_per_s"] for row in rows if row.case["load"] == "full"}
     assert full["b"] < full["a"]
     load = [row for row in rows if row.case["load"] == 0.8]
@@ -137,22 +140,23 @@ def test_one_that_fails_is_a_row_and_the_other_goes_on(context):
     assert [(row.subject, row.error) for row in rows] == [
         ("a", None), ("b", None), ("a", "Unavailable: full"), ("b", None),
     ]  # fmt: skip
-    assert len(rows[-1].samples_s) == 2 * loop.requests
+    assert len(rows[-1].samples_s) == loop.requests
 
 
 def test_a_closed_loop_has_a_row_for_each_number_of_callers_and_each_painter(context):
     diaries = [Diary(name, 0.001, []) for name in ("a", "b")]
-    rows = list(Concurrency(SIDE, Parameters(2), callers=(1, 3), rounds=2).hold(context, diaries))
+    rows = list(Concurrency(SIDE, Parameters(2), callers=(1, 3), pictures=2).hold(context, diaries))
     assert [(row.subject, row.case["callers"], len(row.samples_s)) for row in rows] == [
-        ("a", 1, 4), ("b", 1, 4), ("a", 3, 12), ("b", 3, 12),
+        ("a", 1, 2), ("b", 1, 2), ("a", 3, 6), ("b", 3, 6),
     ]  # fmt: skip
     assert all(row.measures["images_per_s"] > 0 for row in rows)
 
 
 def test_callers_of_a_closed_loop_have_one_job_each_and_painters_take_turns(context):
     book = []
-    loop = Concurrency(SIDE, Parameters(2), callers=(3,), rounds=2)
-    list(loop.hold(context, [Diary("a", 0.01, book), Diary("b", 0.01, book)]))
+    loop = Concurrency(SIDE, Parameters(2), callers=(3,), pictures=2)
+    for number in range(2):
+        list(loop.hold(replace(context, round=number), [Diary("a", 0.01, book), Diary("b", 0.01, book)]))
     assert [name for name, _ in book] == ["a", "b", "b", "a"]
     assert [len(jobs) for _, jobs in book] == [6] * 4
     assert book[0][1] == book[1][1] != book[2][1] == book[3][1]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from packshot_bench.context import Context
 from packshot_bench.results import Row
 from packshot_bench.scenarios.catalogue import Catalogue
 from packshot_bench.scenarios.cold_start import ColdStart
-from packshot_bench.scenarios.load import Concurrency, MixedSteps, OpenLoop
+from packshot_bench.scenarios.load import Concurrency, Load, MixedSteps, OpenLoop
 from packshot_bench.scenarios.one_shot import OneShot
 from packshot_bench.scenarios.sam import InteractiveSam, VitBSam
 
@@ -19,37 +19,43 @@ class Scenario(Protocol):
 
     Attributes:
         name: in the results and on the command line.
+        once: it has rounds of its own or needs none, and runs in the first of a run only.
     """
 
     name: str
+    once: bool
 
     def run(self, context: Context) -> Iterator[Row]:
         """Measure; rows come as soon as they are there."""
         ...
 
 
-def _named(*scenarios: Scenario) -> Mapping[str, Scenario]:
-    return {scenario.name: scenario for scenario in scenarios}
-
-
-#: What ``packshot bench run`` runs, in this order: a quarter of an hour on two cores.
-QUICK = _named(
+#: What ``packshot bench run`` runs, in this order: less than a quarter of an hour on two cores.
+QUICK: tuple[Scenario, ...] = (
     OneShot(),
     ColdStart(),
-    Concurrency(),
-    OpenLoop(loads=(0.5, 0.8), requests=12),
-    MixedSteps(requests=10),
+    Load(),
     InteractiveSam(),
-    Catalogue(items=20, block=20, requests=20),
+    Catalogue(items=12, block=12, requests=12, in_flight=2),
 )
-#: What it runs with ``--full``: 69 minutes on two cores.
-FULL = _named(
+#: What it runs with ``--full``: three quarters of an hour.
+FULL: tuple[Scenario, ...] = (
     OneShot(names=(*OneShot().names, "diffusers compiled fp32")),
     ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),
-    Concurrency(callers=(1, 2, 4, 8, 16), rounds=3),
-    OpenLoop(requests=40),
-    MixedSteps(requests=30, loads=(0.5, 0.8)),
+    Load(
+        (
+            Concurrency(callers=(1, 2, 4, 8, 16)),
+            OpenLoop(loads=(0.5, 0.8, 0.95), requests=20),
+            MixedSteps(loads=(0.5, 0.8), requests=8),
+        )
+    ),
     InteractiveSam(),
     VitBSam(),
-    Catalogue(items=150, block=50),
+    Catalogue(items=90, block=30, requests=20),
 )
+
+
+def by_name(scenarios: Sequence[Scenario]) -> dict[str, Scenario]:
+    """All of them, and the parts of those that have some."""
+    parts = (part for scenario in scenarios if isinstance(scenario, Load) for part in scenario.parts)
+    return {scenario.name: scenario for scenario in (*scenarios, *parts)}

@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from packshot_bench.context import Context
+from packshot_bench.probe import LOOKS
 from packshot_bench.results import Row
 
 
@@ -24,42 +24,32 @@ class ColdStart:
     Attributes:
         side: of the canvas in pixels.
         steps: of the picture.
-        repeats: starts of each subject.
         names: of the subjects.
     """
 
     name = "cold_start"
+    once = False
     side: int = 256
     steps: int = 20
-    repeats: int = 3
     names: tuple[str, ...] = ("packshot", "diffusers eager fp32")
 
     def run(self, context: Context) -> Iterator[Row]:
-        """A row for each subject; one that fails is a row with its error."""
+        """A row for each subject, of one start; one that fails is a row with its error."""
         case = {"side": self.side, "num_inference_steps": self.steps}
-        samples_s: dict[str, list[float]] = defaultdict(list)
-        stages_s: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        peak: dict[str, float] = defaultdict(float)
-        errors: dict[str, str] = {}
-        for number in range(self.repeats):
-            context.tell(f"{self.name}: {number + 1}/{self.repeats}")
-            for name in self.names:
-                answer = self._start(name, context)
-                if answer.returncode:
-                    errors[name] = (answer.stderr.strip().splitlines() or ["no word"])[-1]
-                    continue
-                told = json.loads(answer.stdout)
-                samples_s[name].append(sum(told["stages_s"].values()))
-                for stage, seconds in told["stages_s"].items():
-                    stages_s[name][stage].append(seconds)
-                peak[name] = max(peak[name], told["peak_memory_bytes"])
-        for name in self.names:
-            if name in errors:
-                yield Row(self.name, name, case, error=errors[name])
+        for name in context.in_turn(self.names):
+            context.tell(f"{self.name}: {name}")
+            probed_s = context.probe(LOOKS)
+            answer = self._start(name, context)
+            if answer.returncode:
+                error = (answer.stderr.strip().splitlines() or ["no word"])[-1]
+                yield Row(self.name, name, case, error=error)
                 continue
-            stages = {stage: tuple(samples) for stage, samples in stages_s[name].items()}
-            measures = {"peak_memory_bytes": peak[name]}
-            yield Row(self.name, name, case, tuple(samples_s[name]), (), stages, measures)
+            probed_s = (probed_s + context.probe(LOOKS)) / 2
+            told = json.loads(answer.stdout)
+            stages = {stage: (seconds,) for stage, seconds in told["stages_s"].items()}
+            samples = (sum(told["stages_s"].values()),)
+            measures = {"peak_memory_bytes": told["peak_memory_bytes"]}
+            yield Row(self.name, name, case, samples, (probed_s,), stages, measures)
 
     def _start(self, name: str, context: Context) -> subprocess.CompletedProcess[str]:
         paths = (str(context.repository), str(context.checkpoints))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -15,11 +15,13 @@ import numpy as np
 from packshot import PackshotError, Parameters
 from packshot_bench.context import Context
 from packshot_bench.job import Job, make_job
+from packshot_bench.probe import LOOKS, Probe
 from packshot_bench.results import Row
 from packshot_bench.subjects.painters import PAINTERS, Painter, Work
 
-#: Jobs that warm a server up, numbered from 0.
-_WARM = 2
+#: Jobs that warm a server up, numbered from 0; and how far the numbers of two rounds lie apart. In
+#: between, each scenario has its own, as others may have asked the same servers.
+_WARM, _APART = 1, 10_000
 _SHORT = Parameters(10, guidance_scale=2.0)
 
 
@@ -27,22 +29,21 @@ _SHORT = Parameters(10, guidance_scale=2.0)
 class Concurrency:
     """A closed loop: so many callers, each with one picture in work at any time.
 
-    Painters take turns in blocks, A B B A, with the same jobs.
+    Painters take turns with the same jobs.
 
     Attributes:
         side: of the canvas in pixels.
         parameters: how to paint.
         callers: a case for each number.
-        rounds: pictures of each caller in a block.
-        blocks: of each case.
+        pictures: of each caller in a round.
     """
 
-    name = "concurrency"
+    name, first_job = "concurrency", _WARM
+    once = False
     side: int = 256
     parameters: Parameters = _SHORT
-    callers: tuple[int, ...] = (1, 2, 4, 8)
-    rounds: int = 2
-    blocks: int = 2
+    callers: tuple[int, ...] = (1, 4)
+    pictures: int = 2
 
     def run(self, context: Context) -> Iterator[Row]:
         """A row for each number of callers and each painter: latencies, images a second, rows a step."""
@@ -51,44 +52,40 @@ class Concurrency:
 
     def hold(self, context: Context, painters: Sequence[Painter]) -> Iterator[Row]:
         """The same with painters that run already."""
-        numbers = count(_WARM)
+        numbers = _numbers(context, self.first_job)
         for callers in self.callers:
             case = {"callers": callers, "num_inference_steps": self.parameters.num_inference_steps}
-            loops = [_Loop(painter, context.probe) for painter in painters]
-            for block in range(self.blocks):
-                context.tell(f"{self.name}: {callers} callers, block {block + 1}/{self.blocks}")
-                jobs = _jobs(context, self.side, [self.parameters], callers * self.rounds, numbers)
-                for loop in _in_turn(loops, block):
-                    loop.add(jobs, callers)
-            yield from (loop.row(self.name, case) for loop in loops)
+            jobs = _jobs(context, self.side, [self.parameters], callers * self.pictures, numbers)
+            for painter in context.in_turn(painters):
+                context.tell(f"{self.name}: {callers} callers, {painter.name}")
+                yield _block(painter, jobs, callers, context.probe).row(self.name, case)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLoop:
     """Poisson arrivals at fractions of a saturated rate: the same jobs at the same times for every painter.
 
-    Each painter's saturated rate is measured first, in the same run. The fractions are of the lowest:
+    Each painter's saturated rate is measured first, in the same round. The fractions are of the lowest:
     beyond its saturation a server's latencies grow for as long as one measures and compare with nothing,
     so the load is one that all of them can carry. That spares the slower one; by how much the faster
     carries more, the saturated rates themselves tell.
 
-    Painters take turns in blocks, A B B A, each with arrivals of its own and an idle server to begin with.
+    Painters take turns; each round has arrivals of its own, and an idle server to begin with.
 
     Attributes:
         side: of the canvas in pixels.
         steps: step counts, which take turns; one for equal requests.
         loads: a case for each fraction.
-        requests: of each block.
-        blocks: of each case.
+        requests: of each case in a round.
         callers: of the closed loop that measures saturation.
     """
 
-    name = "open_loop"
+    name, first_job = "open_loop", 1000
+    once = False
     side: int = 256
     steps: tuple[int, ...] = (10,)
-    loads: tuple[float, ...] = (0.5, 0.8, 0.95)
-    requests: int = 30
-    blocks: int = 2
+    loads: tuple[float, ...] = (0.8,)
+    requests: int = 8
     callers: int = 8
 
     def run(self, context: Context) -> Iterator[Row]:
@@ -98,26 +95,22 @@ class OpenLoop:
 
     def hold(self, context: Context, painters: Sequence[Painter]) -> Iterator[Row]:
         """The same with painters that run already."""
-        mixed, numbers = {"steps": "+".join(map(str, self.steps))}, count(_WARM)
-        jobs, carrying, rates = self._jobs(context, numbers), [], []
-        for painter in painters:
+        case = {"steps": "+".join(map(str, self.steps)), "requests": self.requests}
+        numbers, carrying, rates = _numbers(context, self.first_job), [], []
+        jobs = self._jobs(context, numbers)
+        for painter in context.in_turn(painters):
             context.tell(f"{self.name}: saturation of {painter.name}")
-            loop = _Loop(painter, context.probe)
-            loop.add(jobs, self.callers)
-            yield loop.row(self.name, {**mixed, "load": "full"})
-            if not loop.error:
+            block = _block(painter, jobs, self.callers, context.probe)
+            yield block.row(self.name, {**case, "load": "full"})
+            if not block.error:
                 carrying.append(painter)
-                rates.append(loop.images_per_s)
+                rates.append(block.images_per_s)
         for load in self.loads if carrying else ():
-            loops = [_Loop(painter, context.probe) for painter in carrying]
-            rate = load * min(rates)
-            for block in range(self.blocks):
-                context.tell(f"{self.name}: {load:.0%} of saturation, block {block + 1}/{self.blocks}")
-                jobs = self._jobs(context, numbers)
-                for loop in _in_turn(loops, block):
-                    loop.add(jobs, _arrivals(jobs, rate))
-            for loop in loops:
-                yield from loop.rows(self.name, {**mixed, "load": load}, rate)
+            rate, jobs = load * min(rates), self._jobs(context, numbers)
+            for painter in carrying:
+                context.tell(f"{self.name}: {load:.0%} of saturation, {painter.name}")
+                block = _block(painter, jobs, _arrivals(jobs, rate), context.probe)
+                yield from block.rows(self.name, {**case, "load": load}, rate)
 
     def _jobs(self, context: Context, numbers: Iterator[int]) -> list[Job]:
         kinds = [Parameters(steps, guidance_scale=2.0) for steps in self.steps]
@@ -128,45 +121,45 @@ class OpenLoop:
 class MixedSteps(OpenLoop):
     """The open loop with requests of 10 and of 50 steps among each other."""
 
-    name = "mixed_steps"
+    name, first_job = "mixed_steps", 2000
     steps: tuple[int, ...] = (10, 50)
-    loads: tuple[float, ...] = (0.8,)
+    requests: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """All of the above on the same servers, which take a while to start.
+
+    Attributes:
+        parts: one after the other.
+    """
+
+    name = "load"
+    once = False
+    parts: tuple[Concurrency | OpenLoop, ...] = (Concurrency(), OpenLoop(), MixedSteps())
+
+    def run(self, context: Context) -> Iterator[Row]:
+        """The rows of all parts."""
+        with started(context, self.parts[0].side) as painters:
+            for part in self.parts:
+                yield from part.hold(context, painters)
 
 
 #: So many callers, each with one job after the other; or seconds after the first at which each job comes.
 _Pace = int | Sequence[float]
 
 
-@dataclass(slots=True)
-class _Loop:
-    """What one painter has made of its blocks of jobs."""
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What one painter has made of some jobs."""
 
-    painter: Painter
-    probe: Callable[[], float]
-    samples_s: list[float] = field(default_factory=list)
-    probe_s: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    work: Work = field(default_factory=Work)
+    painter: str
+    samples_s: tuple[float, ...] = ()
+    probe_s: tuple[float, ...] = ()
+    steps: tuple[int, ...] = ()
+    work: Work = Work()  # noqa: RUF009 (frozen)
     took_s: float = 0.0
     error: str | None = None
-
-    def add(self, jobs: Sequence[Job], pace: _Pace) -> None:
-        """Another block; none after one that has failed. The machine's speed is taken before and after it."""
-        if self.error:
-            return
-        probed_s = self.probe()
-        try:
-            before = self.painter.work()
-            samples, took_s = asyncio.run(_paint(self.painter, jobs, pace))
-            self.work += self.painter.work() - before
-        except PackshotError as error:
-            self.error = f"{type(error).__name__}: {error}"
-            return
-        probed_s = (probed_s + self.probe()) / 2
-        self.samples_s += samples
-        self.probe_s += [probed_s] * len(samples)
-        self.steps += [job.parameters.num_inference_steps for job in jobs]
-        self.took_s += took_s
 
     @property
     def images_per_s(self) -> float:
@@ -176,29 +169,37 @@ class _Loop:
     def row(self, scenario: str, case: Mapping[str, Any], arrivals_per_s: float | None = None) -> Row:
         """One of all requests."""
         if self.error:
-            return Row(scenario, self.painter.name, case, error=self.error)
+            return Row(scenario, self.painter, case, error=self.error)
         rate = {"arrivals_per_s": arrivals_per_s} if arrivals_per_s else {"images_per_s": self.images_per_s}
         measures = {**rate, "rows_per_step": self.work.rows / self.work.steps}
-        samples, probe = tuple(self.samples_s), tuple(self.probe_s)
-        return Row(scenario, self.painter.name, case, samples, probe, measures=measures)
+        return Row(scenario, self.painter, case, self.samples_s, self.probe_s, measures=measures)
 
     def rows(self, scenario: str, case: Mapping[str, Any], arrivals_per_s: float) -> Iterator[Row]:
         """One of all requests; and if they are of several step counts, one of each."""
         yield self.row(scenario, case, arrivals_per_s)
         counts = sorted(set(self.steps))
-        for of_steps in counts if len(counts) > 1 and not self.error else ():
+        for of_steps in counts if len(counts) > 1 else ():
             of_case = {**case, "of_steps": of_steps}
             samples, probe = (
                 tuple(each for each, steps in zip(all_of_them, self.steps, strict=True) if steps == of_steps)
                 for all_of_them in (self.samples_s, self.probe_s)
             )
             measures = {"arrivals_per_s": arrivals_per_s}
-            yield Row(scenario, self.painter.name, of_case, samples, probe, measures=measures)
+            yield Row(scenario, self.painter, of_case, samples, probe, measures=measures)
 
 
-def _in_turn(loops: Sequence[_Loop], block: int) -> Sequence[_Loop]:
-    """Who comes first in a block comes last in the next one."""
-    return loops if block % 2 == 0 else loops[::-1]
+def _block(painter: Painter, jobs: Sequence[Job], pace: _Pace, probe: Probe) -> _Block:
+    """Jobs at a pace, with the machine's speed before and after them."""
+    probed_s = probe(LOOKS)
+    try:
+        before = painter.work()
+        samples, took_s = asyncio.run(_paint(painter, jobs, pace))
+        work = painter.work() - before
+    except PackshotError as error:
+        return _Block(painter.name, error=f"{type(error).__name__}: {error}")
+    probed_s = (probed_s + probe(LOOKS)) / 2
+    steps = tuple(job.parameters.num_inference_steps for job in jobs)
+    return _Block(painter.name, tuple(samples), (probed_s,) * len(samples), steps, work, took_s)
 
 
 @contextmanager
@@ -210,6 +211,11 @@ def started(context: Context, side: int) -> Iterator[list[Painter]]:
         for painter in painters:
             asyncio.run(_paint(painter, jobs, 1))
         yield painters
+
+
+def _numbers(context: Context, first: int) -> Iterator[int]:
+    """Of a round's jobs."""
+    return count(first + context.round * _APART)
 
 
 def _jobs(

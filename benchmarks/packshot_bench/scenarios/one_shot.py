@@ -23,7 +23,7 @@ REFERENCE = "diffusers eager fp32"
 
 @dataclass(frozen=True, slots=True)
 class OneShot:
-    """One caller, one picture after the other; subjects take turns, A B C C B A.
+    """One caller, one picture after the other; subjects take turns, A B C C B A, and start anew each round.
 
     A shot begins with a product and ends with its own pixels in the picture. What comes before and after
     the painting is the same code for every subject, and the stages ``client`` and ``paste`` of each.
@@ -35,6 +35,7 @@ class OneShot:
     """
 
     name = "one_shot"
+    once = False
     side: int = 256
     parameters: Parameters = Parameters(20, guidance_scale=2.0)  # noqa: RUF009 (frozen)
     names: tuple[str, ...] = (
@@ -61,8 +62,8 @@ class OneShot:
                 running[name] = _Running(subject)
             for number in range(context.repeats):
                 context.tell(f"{self.name}: {number + 1}/{context.repeats}")
-                job = self._job(context, number + 1)
-                for name, each in list(running.items())[:: 1 if number % 2 else -1]:
+                job = self._job(context, 1 + number + context.round * context.repeats)
+                for name, each in context.in_turn(list(running.items()), number):
                     try:
                         each.paint(job, context)
                     except Exception as error:  # noqa: BLE001 (likewise; the others go on)

@@ -42,6 +42,7 @@ class InteractiveSam:
     """
 
     name = "interactive_sam"
+    once = False
     width: int = 600
     height: int = 400
     next_prompts: int = 3
@@ -59,7 +60,7 @@ class InteractiveSam:
             model = _Transformers(checkpoints)
             for number in range(context.repeats + 1):
                 context.tell(f"{self.name}: photo {number + 1}/{context.repeats + 1}")
-                random = np.random.default_rng(number)
+                random = np.random.default_rng((context.round, number))
                 photo = random.integers(0, 256, (self.height, self.width, 3), np.uint8)
                 square = letterbox.fit(photo)
                 probed_s, took = context.probe(), []
@@ -98,6 +99,7 @@ class VitBSam(InteractiveSam):
     """The same with a SAM of ViT-B's size, of random weights; the rest of its family is tiny."""
 
     name = "vit_b_sam"
+    once = True
 
     def repository(self, context: Context, scratch: Path) -> tuple[Path, Path]:
         """Makes the checkpoints and exports them, which takes minutes."""

@@ -18,6 +18,7 @@ from PIL import Image
 from packshot.errors import expected
 from packshot_bench.job import Job
 from packshot_bench.subjects import Painted
+from packshot_serving.engine.openvino_runner import require_bf16
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 #: As packshot does, so that the pictures can be compared.
@@ -39,6 +40,8 @@ SCHEDULER = "dpmpp_2m"
 class Pipeline:
     """``StableDiffusionControlNetInpaintPipeline``.
 
+    In bf16 it needs a processor that knows bfloat16; torch also computes on others, many times as slow.
+
     Args:
         checkpoints: directory with ``diffusion`` and one ``controlnet``.
         precision: of weights and arithmetic.
@@ -50,6 +53,8 @@ class Pipeline:
         self._stages_s: dict[str, float] = defaultdict(float)
 
     def __enter__(self) -> Pipeline:
+        if self._type is torch.bfloat16:
+            require_bf16()
         controlnet = ControlNetModel.from_pretrained(self._checkpoints / "controlnet", torch_dtype=self._type)
         pipeline: Any = StableDiffusionControlNetInpaintPipeline.from_pretrained(
             self._checkpoints / "diffusion",
