@@ -77,6 +77,8 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="shots of a round")
     parser.add_argument("--output", type=Path, help="JSON file")
     given = parser.parse_args()
+    if given.rounds < 2:
+        parser.error(f"--rounds: got {given.rounds}, expected at least 2: one has no interval")
 
     def tell(line: str) -> None:
         sys.stderr.write(line + "\n")

@@ -13,8 +13,8 @@ from packshot_bench.compare import table
 from packshot_bench.context import Context
 from packshot_bench.environment import environment
 from packshot_bench.probe import Probe
-from packshot_bench.results import Report, Row
-from packshot_bench.rounds import WHOLE, measured
+from packshot_bench.results import WHOLE, Report, Row
+from packshot_bench.rounds import measured
 from packshot_bench.scenarios import FULL, QUICK, by_name
 
 bench = typer.Typer(
@@ -38,8 +38,8 @@ def run_command(
         list[str] | None,
         typer.Option("--scenario", help=f"One of {', '.join(by_name(FULL))}; all if left out."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often all is measured, from the start.")] = 3,
-    repeats: Annotated[int, typer.Option(min=1, help="Samples of each case in a round.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often it is measured, with a fresh start.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Shots and photos of each round.")] = 2,
     full: Annotated[bool, typer.Option("--full", help="More subjects and cases.")] = False,
 ) -> None:
     """Run scenarios; the file is written anew after each row, so that a run cut short leaves what it has.
@@ -51,7 +51,7 @@ def run_command(
     for name in scenario or ():
         if name not in known:
             raise expected("--scenario", repr(name), f"one of {', '.join(known)}")
-    scenarios = [known[name] for name in scenario] if scenario else chosen
+    scenarios = [known[name] for name in dict.fromkeys(scenario)] if scenario else chosen
     context = Context(repository, checkpoints, repeats, lambda line: typer.echo(line, err=True), Probe())
     about, began = environment(repository), time.monotonic()
     rows: tuple[Row, ...] = ()

@@ -11,7 +11,7 @@ from packshot.family import Family, Manifest
 from packshot_bench.probe import Probe
 from packshot_bench.subjects import Subject
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 Tell = Callable[[str], None]
 
 
@@ -22,10 +22,10 @@ class Context:
     Attributes:
         repository: that is served.
         checkpoints: that it was exported from.
-        repeats: samples of each case in a round; scenarios whose samples are cheap take more.
+        repeats: shots of each subject in a round, and photos.
         tell: called with a line of progress.
         probe: the machine's speed at the moment.
-        round: its number, from 0; each has jobs of its own, and the other subject first.
+        round: its number, from 0.
     """
 
     repository: Path
@@ -35,8 +35,8 @@ class Context:
     probe: Probe
     round: int = 0
 
-    def in_turn(self, subjects: Sequence[T], number: int = 0) -> Sequence[T]:
-        """Who comes first in a round comes last in the next one; likewise from number to number in it."""
+    def in_turn(self, subjects: Sequence[_T], number: int = 0) -> Sequence[_T]:
+        """Who comes first in a round comes last in the next one; likewise of what is numbered in it."""
         return subjects[:: -1 if (self.round + number) % 2 else 1]
 
     @property

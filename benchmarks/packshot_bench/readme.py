@@ -21,6 +21,8 @@ RESULTS = Path("benchmarks/results/bench.json")
 #: Of ``make bench``, twice at the same commit on the same machine.
 QUICK = Path("benchmarks/results/quick.json")
 AGAIN = Path("benchmarks/results/quick_again.json")
+#: Shots on a processor that knows bfloat16; of one start each, before runs had rounds.
+BF16 = Path("benchmarks/results/bf16.json")
 #: What the evaluation of the default weights has found.
 EVALUATION = Path("pocket/evaluation/evaluation.json")
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
@@ -33,10 +35,15 @@ def shots(report: Report) -> str:
     ours = next((row for row in rows if row.subject == "packshot"), None)
     if ours is None:
         raise expected("results", "no shots of packshot", "a run of the scenario one_shot")
-    side, steps = ours.case["side"], ours.case["num_inference_steps"]
+    side, steps, rounds = ours.case["side"], ours.case["num_inference_steps"], len(ours.rounds)
+    chance = (
+        f"intervals hold 95 % of chance, {rounds} starts of each" if rounds > 1 else "of one start of each"
+    )
+    rate = f"{about['matrix_rate_gflops_fp32']:.0f} GFLOP/s in fp32"
     lines = [
         f"Seconds for a {side}×{side} shot of {steps} guided steps with the weights of `{about['family']}`,",
-        f"all in turns, on {about['cores']} cores of an {about['cpu']}; intervals hold 95 % of chance:",
+        f"all in turns, on {about['cores']} cores of an {about['cpu']} of {rate};",
+        f"{chance}:",
         "",
         "| | median | p90 | times packshot's | greatest difference from fp32, of 255 |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -93,7 +100,7 @@ def _times(row: Row, rows: Sequence[Row]) -> str:
 
 
 def _ratio(ours: Row, row: Row) -> str:
-    """Of two subjects of one run, round by round."""
+    """Of two subjects of one run, round by round if they have as many."""
     ratio = ratio_of(ours.medians(), row.medians(), paired=len(ours.rounds) == len(row.rounds))
     interval = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.low else ""
     return f"{ratio.ratio:.2f}{interval}"
@@ -105,12 +112,15 @@ def _seconds(value: float) -> str:
 
 def repeated(once: Report, again: Report) -> str:
     """Text of how far two runs of one commit agree."""
-    ratios = [each.ratio for each in compared(once, again) if each.ratio]
+    made = [[report.environment[name] for name in ("commit", "dirty", "cpu")] for report in (once, again)]
+    if made[0] != made[1]:
+        raise expected("results", f"runs of {made[0]} and {made[1]}", "two runs of one commit on one machine")
+    ratios = [each.ratio for each in compared(once, again) if each.ratio and each.ratio.low]
     agree = sum(not ratio.differs for ratio in ratios)
     minutes = [report.environment["took_s"] / 60 for report in (once, again)]
     return (
         f"`make bench` twice, of one commit on one machine, {minutes[0]:.1f} and {minutes[1]:.1f} minutes.\n"
-        f"`packshot bench compare` finds that {agree} of {len(ratios)} rows agree:\n\n"
+        f"`packshot bench compare` finds that {agree} of {len(ratios)} rows of several rounds agree:\n\n"
         f"```text\n{table(once, again)}\n```\n"
     )
 
@@ -142,9 +152,9 @@ def _measure(section: str, measure: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[Path, str]:
     """Documents, and what stands in them."""
-    report, once, again = map(Report.read, (RESULTS, QUICK, AGAIN))
+    report, once, again, bf16 = map(Report.read, (RESULTS, QUICK, AGAIN, BF16))
     return {
-        Path("README.md"): shots(report),
+        Path("README.md"): f"{shots(report)}\nThe same where the processor knows bfloat16:\n\n{shots(bf16)}",
         Path("benchmarks/README.md"): f"{others(report)}\n{repeated(once, again)}",
         Path("pocket/weights/README.md"): weights(json.loads(EVALUATION.read_text())),
     }

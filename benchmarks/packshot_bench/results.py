@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,10 @@ from packshot_bench.samples import Summary, summarised
 
 FORMAT = 2
 SCHEMA = Path(__file__).with_name("schema.json")
-#: What becomes of a measure in several rounds, if not their median.
-_WORST: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "greatest_difference": max,
-    "peak_memory_bytes": max,
-}
+#: The subject of a row that says why a scenario broke off.
+WHOLE = "the scenario"
+#: Of several rounds it is the greatest that counts; of other numbers, the median.
+_GREATEST = frozenset(("greatest_difference", "peak_memory_bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,10 @@ class Row:
             of_matrix_rate, step_s, …
         quality: greatest_difference to the fp32 reference, 0 to 255; edge_f1 against the control image.
         error: why there are no samples.
-        rounds: how many of the samples are of each round, in their order; empty if all are of one.
+        rounds: how many of the samples are of each round, in their order; all of one unless told.
+
+    Raises:
+        ValueError: there is not a probe for each sample, or the rounds have another number of samples.
     """
 
     scenario: str
@@ -52,6 +55,14 @@ class Row:
     quality: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     rounds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.samples_s)
+        if count and not self.rounds:
+            object.__setattr__(self, "rounds", (count,))
+        if sum(self.rounds) != count or len(self.probe_s) not in (0, count):
+            got = f"{count} samples, {len(self.probe_s)} probes, rounds of {self.rounds}"
+            raise ValueError(f"row: got {got}, expected as many of each")
 
     @property
     def key(self) -> str:
@@ -68,41 +79,48 @@ class Row:
         samples = np.array(self.samples_s)
         if steadied:
             samples = samples / self.probe_s
-        ends = np.cumsum(self.rounds or (len(samples),))[:-1]
-        return [float(np.median(each)) for each in np.split(samples, ends)]
+        return [float(np.median(each)) for each in np.split(samples, np.cumsum(self.rounds)[:-1])]
 
 
 def merged(rows: Sequence[Row]) -> Row:
     """Rows of one key from several rounds as one.
 
-    Samples follow each other; of measures and quality it is the median of the rounds, or the worst where
-    the name says so (``greatest_difference``, ``peak_memory_bytes``). One that failed makes it a failure.
+    Samples follow each other; of a measure or quality it is the rounds' median, or the greatest of what is
+    bad if it is great. A round that failed makes the row a failure.
     """
     for row in rows:
         if row.error:
             return row
-    first = rows[0]
-    samples, probe, rounds = (
-        tuple(value for row in rows for value in values(row))
-        for values in (
-            lambda row: row.samples_s,
-            lambda row: row.probe_s,
-            lambda row: row.rounds or (len(row.samples_s),),
-        )
-    )
-    stages = {stage: tuple(s for row in rows for s in row.stages_s[stage]) for stage in first.stages_s}
-    measures, quality = (
-        {name: _WORST.get(name, _median)([values[name] for values in of_rows]) for name in of_rows[0]}
-        for of_rows in ([row.measures for row in rows], [row.quality for row in rows])
-    )
     return replace(
-        first, samples_s=samples, probe_s=probe, stages_s=stages, measures=measures, quality=quality,
-        rounds=rounds,
-    )  # fmt: skip
+        rows[0],
+        samples_s=tuple(sample for row in rows for sample in row.samples_s),
+        probe_s=tuple(probe for row in rows for probe in row.probe_s),
+        stages_s={name: tuple(s for row in rows for s in row.stages_s[name]) for name in rows[0].stages_s},
+        measures=_of_rounds([row.measures for row in rows]),
+        quality=_of_rounds([row.quality for row in rows]),
+        rounds=tuple(count for row in rows for count in row.rounds),
+    )
 
 
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values))
+def _of_rounds(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """A number of each name; not every round need have every one."""
+    found: dict[str, list[float]] = {}
+    for numbers in rounds:
+        for name, number in numbers.items():
+            found.setdefault(name, []).append(number)
+    return {
+        name: max(numbers) if name in _GREATEST else float(np.median(numbers))
+        for name, numbers in found.items()
+    }
+
+
+def until_it_breaks(scenario: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """A scenario's rows; if it breaks off, those until then and one that says why."""
+    try:
+        yield from rows
+    except Exception as error:
+        logging.getLogger(__name__).exception("%s", scenario)
+        yield Row(scenario, WHOLE, {}, error=f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +164,10 @@ class Report:
             for name in ("samples_s", "probe_s", "rounds"):
                 values[name] = tuple(values[name])
             values["stages_s"] = {stage: tuple(samples) for stage, samples in values["stages_s"].items()}
-            rows.append(Row(**values))
+            try:
+                rows.append(Row(**values))
+            except ValueError as error:
+                raise InvalidArgument(f"report {path}: {values['scenario']}: {error}") from None
         return cls(document["environment"], tuple(rows))
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from packshot_bench.context import Context
-from packshot_bench.results import Row, merged
+from packshot_bench.results import Row, merged, until_it_breaks
 from packshot_bench.scenarios import Scenario
-
-#: The subject of a row that says why a scenario broke off.
-WHOLE = "the scenario"
 
 
 def measured(
@@ -29,15 +25,6 @@ def measured(
             if number and scenario.once:
                 continue
             context.tell(f"round {number + 1}/{rounds}: {scenario.name}")
-            for row in _rows(scenario, of_round):
+            for row in until_it_breaks(scenario.name, scenario.run(of_round)):
                 found.setdefault(row.key, []).append(row)
                 yield row, tuple(map(merged, found.values()))
-
-
-def _rows(scenario: Scenario, context: Context) -> Iterator[Row]:
-    """A scenario's rows; if it breaks off, those until then and one that says why."""
-    try:
-        yield from scenario.run(context)
-    except Exception as error:
-        logging.getLogger(__name__).exception("%s", scenario.name)
-        yield Row(scenario.name, WHOLE, {}, error=f"{type(error).__name__}: {error}")

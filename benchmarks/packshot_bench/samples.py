@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 #: How often an interval holds what it is of.
 _SHARE = 0.95
@@ -31,10 +31,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Of two subjects' times, with what chance alone would make of it.
+    """Of the times of two subjects, or of one in two runs, with what chance alone would make of it.
 
     Attributes:
-        ratio: the second over the first.
+        ratio: the second over the first, of the geometric means of their rounds' numbers.
         low, high: the interval that holds the true one in 95 % of all cases; 0 and infinity where a single
             round tells nothing of chance.
     """
@@ -92,6 +92,6 @@ def ratio_of(first: Sequence[float], second: Sequence[float], *, paired: bool = 
     variance = variances.sum()
     # Welch and Satterthwaite's degrees of freedom; of pairs, one less than there are.
     degrees = variance**2 / (variances**2 / freedom).sum() if variance else freedom.sum()
-    reach = student.ppf((1 + _SHARE) / 2, degrees) * variance**0.5
+    reach = stdtrit(degrees, (1 + _SHARE) / 2) * variance**0.5
     low, ratio, high = np.exp([middle - reach, middle, middle + reach])
     return Ratio(float(ratio), float(low), float(high))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,8 @@ from packshot import Parameters, Unavailable
 from packshot_bench.context import Context
 from packshot_bench.job import make_job
 from packshot_bench.probe import Probe
-from packshot_bench.results import Report
-from packshot_bench.scenarios.load import Concurrency, MixedSteps, OpenLoop, started
+from packshot_bench.results import WHOLE, Report
+from packshot_bench.scenarios.load import Concurrency, Load, MixedSteps, OpenLoop, started
 from packshot_bench.subjects.painters import MODEL, Work
 from tests.benchmarks.test_results import ENVIRONMENT
 from tests.families import exported
@@ -84,11 +84,12 @@ def test_both_servers_are_held_against_each_other_in_rows_of_the_schema(context,
     rows = list(MIXED.hold(context, painters))
     Report(ENVIRONMENT, tuple(rows)).write(tmp_path / "run.json")
     by_subject = {p.name: [row for row in rows if row.subject == p.name] for p in painters}
-    cases = [{"load": "full"}, {"load": 0.8}, {"load": 0.8, "of_steps": 2}, {"load": 0.8, "of_steps": 5}]
+    load = {"requests": 6, "load": 0.8}
+    cases = [{"callers": 2}, {**load, "of_steps": 2}, {**load, "of_steps": 5}]
     for mine in by_subject.values():
-        assert [row.case for row in mine] == [{"steps": "2+5", "requests": 6, **case} for case in cases]
-        assert [len(row.samples_s) for row in mine] == [6, 6, 3, 3]
-        assert all(2 <= row.measures["rows_per_step"] <= 2 * MIXED.requests for row in mine[:2])
+        assert [row.case for row in mine] == [{"steps": "2+5", **case} for case in cases]
+        assert [len(row.samples_s) for row in mine] == [4, 3, 3]
+        assert all(2 <= row.measures["rows_per_step"] <= 2 * MIXED.requests for row in mine)
     first, second = by_subject.values()
     assert first[1].measures["arrivals_per_s"] == second[1].measures["arrivals_per_s"]
 
@@ -124,11 +125,11 @@ def test_painters_take_turns_with_the_same_jobs_which_no_other_block_has(context
     assert [name for name, _ in book] == ["a", "b", "a", "b", "b", "a", "b", "a"]
     pairs = [(first[1], second[1]) for first, second in zip(book[::2], book[1::2], strict=True)]
     assert all(first == second for first, second in pairs)
-    assert len({seed for jobs, _ in pairs for seed, _ in jobs}) == 4 * MIXED.requests
+    assert len({seed for jobs, _ in pairs for seed, _ in jobs}) == 2 * (2 * MIXED.callers + MIXED.requests)
     assert [steps for _, steps in pairs[1][0]] == [2, 5, 2, 5, 2, 5]
-    full = {row.subject: row.measures["images_per_s"] for row in rows if row.case["load"] == "full"}
+    full = {row.subject: row.measures["images_per_s"] for row in rows if "callers" in row.case}
     assert full["b"] < full["a"]
-    load = [row for row in rows if row.case["load"] == 0.8]
+    load = [row for row in rows if "load" in row.case]
     assert {row.measures["arrivals_per_s"] for row in load} == {0.8 * full["b"]}
 
 
@@ -141,6 +142,51 @@ def test_one_that_fails_is_a_row_and_the_other_goes_on(context):
         ("a", None), ("b", None), ("a", "Unavailable: full"), ("b", None),
     ]  # fmt: skip
     assert len(rows[-1].samples_s) == loop.requests
+
+
+def test_without_a_saturated_rate_of_all_no_load_is_comparable(context):
+    diaries = [Diary("a", 0.0, [], fails_at=1), Diary("b", 0.001, [])]
+    rows = list(MIXED.hold(context, diaries))
+    told = [(row.subject, row.case.get("of_steps"), row.error and row.error.split(":")[0]) for row in rows]
+    nothing = "no saturated rate of all of them"
+    assert told == [
+        ("a", None, "Unavailable"), ("b", None, None),
+        ("a", 2, nothing), ("a", 5, nothing), ("b", 2, nothing), ("b", 5, nothing),
+    ]  # fmt: skip
+
+
+def test_load_runs_all_its_parts_on_the_same_servers_with_jobs_of_their_own(context, monkeypatch):
+    book, starts = [], []
+
+    def start(name):
+        @contextmanager
+        def starting(repository):
+            starts.append(name)
+            yield Diary(name, 0.0, book)
+
+        return starting
+
+    monkeypatch.setattr("packshot_bench.scenarios.load.PAINTERS", (start("a"), start("b")))
+    closed = Concurrency(SIDE, Parameters(2), callers=(2,))
+    open_loop = OpenLoop(SIDE, steps=(2,), requests=3, callers=2)
+    rows = list(Load((closed, open_loop, MIXED)).run(context))
+    assert starts == ["a", "b"]
+    assert {row.scenario for row in rows} == {"concurrency", "open_loop", "mixed_steps"}
+    seeds = [seed for name, jobs in book if name == "a" for seed, _ in jobs]
+    assert len(set(seeds)) == len(seeds) == 1 + 4 + (4 + 3) + (4 + 6)
+
+
+def test_a_part_that_breaks_off_costs_no_other_its_rows(context, monkeypatch):
+    @contextmanager
+    def start(repository):
+        yield Diary("a", 0.0, [])
+
+    monkeypatch.setattr("packshot_bench.scenarios.load.PAINTERS", (start,))
+    broken = Concurrency(SIDE, Parameters(2), callers=(-1,))
+    rows = list(Load((broken, OpenLoop(SIDE, steps=(2,), requests=3, callers=2))).run(context))
+    assert [(row.scenario, row.subject) for row in rows] == [
+        ("concurrency", WHOLE), ("open_loop", "a"), ("open_loop", "a"),
+    ]  # fmt: skip
 
 
 def test_a_closed_loop_has_a_row_for_each_number_of_callers_and_each_painter(context):

@@ -13,7 +13,10 @@ from packshot_bench.compare import compared, table
 from packshot_bench.results import Report, Row, merged
 from packshot_bench.samples import Ratio, ratio_of, summarised
 
-ENVIRONMENT = {"commit": None, "dirty": None, "cpu": "a", "cores": 2, "python": "3.11", "versions": {}}
+ENVIRONMENT = {
+    "commit": None, "dirty": None, "cpu": "a processor", "cores": 2, "matrix_rate_gflops_fp32": 100.0,
+    "python": "3.11", "versions": {}, "family": "tiny", "took_s": 60,
+}  # fmt: skip
 
 
 def rounds(median: float, count: int = 3, seed: int = 0, each: int = 4) -> Row:
@@ -40,6 +43,8 @@ def test_nineteen_of_twenty_runs_of_the_same_work_agree_and_a_tenth_more_is_seen
     runs = range(400)
     same = [ratio_of(rounds(1.0, seed=n).medians(), rounds(1.0, seed=n + 1000).medians()) for n in runs]
     assert 0.01 < np.mean([ratio.differs for ratio in same]) < 0.07
+    slow = [ratio_of(rounds(1.0, 3, n).medians(), rounds(1.1, 3, n + 1000).medians()) for n in runs]
+    assert np.mean([ratio.differs for ratio in slow]) > 0.6
     slow = [ratio_of(rounds(1.0, 5, n).medians(), rounds(1.1, 5, n + 1000).medians()) for n in runs]
     assert np.mean([ratio.differs for ratio in slow]) > 0.9
     assert np.mean([ratio.low < 1.1 < ratio.high for ratio in slow]) > 0.93
@@ -95,7 +100,9 @@ def test_rows_of_several_rounds_become_one():
     assert whole.stages_s == {"text": (0.1, 0.2, 0.3, 0.4, 0.5)}
     assert whole.measures == {"images_per_s": 2.0, "peak_memory_bytes": 9.0}
     assert whole.quality == {"greatest_difference": 9.0}
-    assert merged(rows[:1]).rounds == (2,)
+    assert merged(rows[:1]) == rows[0]
+    # The reference may have been missing in a round.
+    assert merged([replace(rows[0], quality={}), rows[1]]).quality == {"greatest_difference": 9.0}
     broken = Row("s", "a", {"side": 1}, error="broke")
     assert merged([rows[0], broken, rows[2]]) == broken
 
@@ -117,6 +124,8 @@ def test_a_report_survives_the_journey_through_its_file(tmp_path):
         (lambda d: d["rows"][0].update(scenario=3), "rows/0/scenario"),
         (lambda d: d["rows"][0].update(error="failed, and yet with samples"), "rows/0"),
         (lambda d: d["environment"].pop("cpu"), "'cpu' is a required property"),
+        (lambda d: d["rows"][0].update(rounds=[2]), "s: row: got 1 samples, 0 probes, rounds of"),
+        (lambda d: d["rows"][0].update(probe_s=[1.0, 1.0]), "s: row: got 1 samples, 2 probes"),
         (lambda d: d.update(format=1), "format"),
     ],
 )
@@ -141,6 +150,14 @@ def test_moods_of_the_machine_go_out_of_a_comparison_with_probes():
         probe_s=tuple(2 * p for p in probe.samples_s),
     )
     (comparison,) = compared(report(whole), report(halved))
+    assert comparison.ratio is not None
+    assert comparison.ratio.ratio == pytest.approx(1.0)
+
+
+def test_where_one_run_has_no_probes_seconds_are_compared():
+    probe = rounds(0.02, seed=3)
+    with_probes = replace(probe, samples_s=tuple(50 * p for p in probe.samples_s), probe_s=probe.samples_s)
+    (comparison,) = compared(report(with_probes), report(replace(with_probes, probe_s=())))
     assert comparison.ratio is not None
     assert comparison.ratio.ratio == pytest.approx(1.0)
 

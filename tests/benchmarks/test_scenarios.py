@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,23 +16,19 @@ from packshot_bench import cli
 from packshot_bench.context import Context, subjects
 from packshot_bench.plots import plot
 from packshot_bench.probe import Probe
-from packshot_bench.readme import BEGIN, END, others, replaced, weights
+from packshot_bench.readme import BEGIN, END, others, repeated, replaced, weights
 from packshot_bench.readme import shots as shots_block
-from packshot_bench.results import Report, Row
+from packshot_bench.results import Report, Row, merged
+from packshot_bench.scenarios import FULL, QUICK, by_name
 from packshot_bench.scenarios.catalogue import Catalogue
 from packshot_bench.scenarios.cold_start import ColdStart
 from packshot_bench.scenarios.one_shot import OneShot
 from packshot_bench.scenarios.sam import InteractiveSam
 from packshot_bench.subjects.onnx_loop import OnnxLoop
 from packshot_bench.work import flop_per_picture
+from tests.benchmarks.test_results import ENVIRONMENT
 from tests.families import exported
 from tests.processor import HAS_BF16
-
-ENVIRONMENT = {
-    "commit": None, "dirty": None, "cpu": "a processor", "cores": 2, "python": "3.11", "versions": {},
-    "family": "tiny",
-}  # fmt: skip
-
 
 #: diffusers warns of its own deprecated calls.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -104,6 +102,59 @@ def test_a_subject_that_fails_on_the_way_costs_no_other_its_rows(context, monkey
     ]  # fmt: skip
 
 
+def test_who_comes_first_in_a_round_comes_last_in_the_next(context):
+    turns = [
+        "".join(replace(context, round=number).in_turn("AB", shot)) for number in (0, 1) for shot in (0, 1)
+    ]
+    assert turns == ["AB", "BA", "BA", "AB"]
+
+
+class Noting(OnnxLoop):
+    """A subject that notes who was asked for what."""
+
+    book: ClassVar[list[tuple[str, int]]] = []
+
+    def paint(self, job):
+        self.book.append((type(self).__name__, job.seed))
+        return super().paint(job)
+
+
+class Second(Noting):
+    """Another one."""
+
+
+def test_shots_are_in_turns_and_of_other_jobs_in_each_round(context, monkeypatch):
+    monkeypatch.setattr(Noting, "book", [])
+    makers = {
+        "a": lambda context: Noting(context.repository),
+        "b": lambda context: Second(context.repository),
+    }
+    monkeypatch.setattr("packshot_bench.scenarios.one_shot.subjects", lambda: makers)
+    scenario = OneShot(side=64, parameters=Parameters(1), names=("a", "b"))
+    for number in (0, 1):
+        assert len(list(scenario.run(replace(context, round=number)))) == 2
+    a, b = "Noting", "Second"
+    assert Noting.book == [
+        (a, 0), (b, 0), (a, 1), (b, 1), (b, 2), (a, 2),
+        (a, 0), (b, 0), (b, 3), (a, 3), (a, 4), (b, 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_every_scenario_can_be_run_alone(full, tmp_path, monkeypatch):
+    names = by_name(FULL if full else QUICK)
+    assert {"one_shot", "cold_start", "concurrency", "open_loop", "mixed_steps", "catalogue"} <= set(names)
+    asked = []
+    monkeypatch.setattr(cli, "measured", lambda scenarios, *_: asked.extend(scenarios) or ())
+    options = ["run", "--output", str(tmp_path / "x.json"), *(["--full"] if full else [])]
+    twice = [word for name in names for word in ("--scenario", name)] * 2
+    run = CliRunner().invoke(cli.bench, [*options, *twice])
+    assert run.exit_code == 0, run.output
+    assert asked == list(names.values())
+    run = CliRunner().invoke(cli.bench, [*options, "--scenario", "nothing"])
+    assert "--scenario: got 'nothing', expected one of one_shot" in str(run.exception)
+
+
 class BreaksOff:
     """A scenario of two rows, the second of which does not come."""
 
@@ -158,6 +209,7 @@ def test_a_cold_start_is_told_by_its_stages(context):
     assert row.error is None
     assert list(row.stages_s) == ["import", "start", "picture"]
     assert sum(samples[0] for samples in row.stages_s.values()) == pytest.approx(row.samples_s[0])
+    assert row.probe_s[0] > 0
     # Server and client are several processes with numpy or ONNX Runtime each.
     assert row.measures["peak_memory_bytes"] > 200e6
 
@@ -229,6 +281,32 @@ def test_other_figures_leave_out_what_failed():
     *_, first, last = others(Report(ENVIRONMENT, rows)).splitlines()
     assert first == "| concurrency: callers 2 | packshot | 2.00 |  | 2.80 | 0.50 |  |"
     assert last == "| concurrency: callers 2 | another | 5.00 | 2.00 (2.00 to 2.00) | 5.00 |  |  |"
+
+
+def test_shots_of_one_start_have_no_interval(shots):
+    rounds = [merged([row, row]) for row in shots.values() if not row.error]
+    assert "intervals hold 95 % of chance, 2 starts of each" in shots_block(
+        Report(ENVIRONMENT, tuple(rounds))
+    )
+    once = shots_block(Report(ENVIRONMENT, tuple(shots.values())))
+    assert "of one start of each" in once
+    assert "inf" not in once
+
+
+def test_runs_that_agree_are_counted_and_must_be_of_one_commit():
+    def run(factor, **environment):
+        rows = (
+            Row("s", "a", {}, (1.0, 1.1, 1.2), rounds=(1, 1, 1)),
+            Row("s", "b", {}, (factor, 1.01 * factor, 0.99 * factor), rounds=(1, 1, 1)),
+            Row("s", "c", {}, (factor,)),
+            Row("s", "d", {}, error="no"),
+        )
+        return Report({**ENVIRONMENT, **environment}, rows)
+
+    assert "1.0 and 2.0 minutes" in repeated(run(1.0), run(2.0, took_s=120))
+    assert "1 of 2 rows of several rounds agree" in repeated(run(1.0), run(2.0))
+    with pytest.raises(InvalidArgument, match="two runs of one commit"):
+        repeated(run(1.0), run(1.0, commit="another"))
 
 
 def test_figures_of_the_weights_name_what_is_missed():

@@ -19,7 +19,7 @@ class Scenario(Protocol):
 
     Attributes:
         name: in the results and on the command line.
-        once: it has rounds of its own or needs none, and runs in the first of a run only.
+        once: it takes long, and runs in a run's first round only.
     """
 
     name: str
@@ -44,7 +44,7 @@ FULL: tuple[Scenario, ...] = (
     ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),
     Load(
         (
-            Concurrency(callers=(1, 2, 4, 8, 16)),
+            Concurrency(callers=(1, 2, 4, 8)),
             OpenLoop(loads=(0.5, 0.8, 0.95), requests=20),
             MixedSteps(loads=(0.5, 0.8), requests=8),
         )
@@ -56,6 +56,6 @@ FULL: tuple[Scenario, ...] = (
 
 
 def by_name(scenarios: Sequence[Scenario]) -> dict[str, Scenario]:
-    """All of them, and the parts of those that have some."""
-    parts = (part for scenario in scenarios if isinstance(scenario, Load) for part in scenario.parts)
-    return {scenario.name: scenario for scenario in (*scenarios, *parts)}
+    """Each that can be run alone."""
+    parts = (each.parts if isinstance(each, Load) else (each,) for each in scenarios)
+    return {part.name: part for of_one in parts for part in of_one}

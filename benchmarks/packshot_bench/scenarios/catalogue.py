@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,7 @@ class Catalogue:
     parameters: Parameters = Parameters(25)  # noqa: RUF009 (frozen)
 
     def run(self, context: Context) -> Iterator[Row]:
-        """Rows for the catalogue and for the server alone; a sample is a block's seconds for an item, and a
-        block is a round."""
+        """Rows for the catalogue and for the server alone; a sample is a block's seconds for an item."""
         with tempfile.TemporaryDirectory() as scratch, TritonServer(context.repository) as server:
             manifest = self._write_manifest(Path(scratch))
             blocks, alone, resident = self._work_off(context, manifest, server.grpc_address)
@@ -80,14 +80,9 @@ class Catalogue:
             "runner_memory_bytes": resident[-1],
             "runner_memory_growth": resident[-1] / resident[0],
         }
-        yield self._row("packshot", case, blocks, measures)
-        yield self._row("server alone", case, alone, {"images_per_s": statistics.median(alone)})
-
-    def _row(
-        self, subject: str, case: Mapping[str, int], rates: Sequence[float], measures: Mapping[str, float]
-    ) -> Row:
-        samples = tuple(1 / rate for rate in rates)
-        return Row(self.name, subject, case, samples, measures=measures, rounds=(1,) * len(rates))
+        yield Row(self.name, "packshot", case, tuple(1 / rate for rate in blocks), measures=measures)
+        measures = {"images_per_s": statistics.median(alone)}
+        yield Row(self.name, "server alone", case, tuple(1 / rate for rate in alone), measures=measures)
 
     def _write_manifest(self, folder: Path) -> Path:
         """A manifest of cups, and their photos."""
@@ -118,7 +113,8 @@ class Catalogue:
             sys.executable, "-m", "packshot", "catalog", "run", str(manifest), "--output", str(ledger.parent),
             "--server", server, "--max-in-flight", str(self.in_flight),
         )  # fmt: skip
-        alone = [asyncio.run(self._server_alone(context, server))]
+        numbers = count()
+        alone = [asyncio.run(self._server_alone(context, server, numbers))]
         done: list[list[float]] = [[]]
         memory: list[list[int]] = [[]]
         read = 0
@@ -131,7 +127,7 @@ class Catalogue:
                 if len(done[-1]) >= self.block and len(done) < self.items // self.block:
                     process.send_signal(signal.SIGSTOP)
                     time.sleep(self.drain_s)
-                    alone.append(asyncio.run(self._server_alone(context, server)))
+                    alone.append(asyncio.run(self._server_alone(context, server, numbers)))
                     done.append([])
                     memory.append([])
                     process.send_signal(signal.SIGCONT)
@@ -139,11 +135,11 @@ class Catalogue:
         if process.returncode not in (0, _SOME_REJECTED):
             raise InternalError(f"packshot catalog run: got status {process.returncode}, expected 0")
         done[-1] += _new_items(ledger, read)[0]
-        alone.append(asyncio.run(self._server_alone(context, server)))
+        alone.append(asyncio.run(self._server_alone(context, server, numbers)))
         return [self._rate(block) for block in done], alone, [statistics.median(each) for each in memory]
 
-    async def _server_alone(self, context: Context, server: str) -> float:
-        """Items a second that the server answers, with ready inputs."""
+    async def _server_alone(self, context: Context, server: str, numbers: Iterator[int]) -> float:
+        """Items a second that the server answers, with ready inputs of numbers that it has not seen."""
         family = context.family
         side = family.dims["S"]
         box = (0.1 * side, 0.1 * side, 0.9 * side, 0.9 * side)
@@ -167,7 +163,7 @@ class Catalogue:
                     await segment()
                     return time.time()
 
-            return self._rate(await asyncio.gather(*map(item, range(self.requests))))
+            return self._rate(await asyncio.gather(*map(item, islice(numbers, self.requests))))
 
     def _rate(self, done: Sequence[float]) -> float:
         """Items a second, of the times when they were done. Those at both ends, where not all places

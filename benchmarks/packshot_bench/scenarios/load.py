@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -16,7 +16,7 @@ from packshot import PackshotError, Parameters
 from packshot_bench.context import Context
 from packshot_bench.job import Job, make_job
 from packshot_bench.probe import LOOKS, Probe
-from packshot_bench.results import Row
+from packshot_bench.results import Row, until_it_breaks
 from packshot_bench.subjects.painters import PAINTERS, Painter, Work
 
 #: Jobs that warm a server up, numbered from 0; and how far the numbers of two rounds lie apart. In
@@ -36,6 +36,7 @@ class Concurrency:
         parameters: how to paint.
         callers: a case for each number.
         pictures: of each caller in a round.
+        first_job: number of the round's first job.
     """
 
     name, first_job = "concurrency", _WARM
@@ -65,10 +66,10 @@ class Concurrency:
 class OpenLoop:
     """Poisson arrivals at fractions of a saturated rate: the same jobs at the same times for every painter.
 
-    Each painter's saturated rate is measured first, in the same round. The fractions are of the lowest:
-    beyond its saturation a server's latencies grow for as long as one measures and compare with nothing,
-    so the load is one that all of them can carry. That spares the slower one; by how much the faster
-    carries more, the saturated rates themselves tell.
+    Each painter's saturated rate is measured first, in the same round, in a closed loop of two jobs for each
+    caller. The fractions are of the lowest: beyond its saturation a server's latencies grow for as long as
+    one measures and compare with nothing, so the load is one that all of them can carry. That spares the
+    slower one; by how much the faster carries more, the saturated rates themselves tell.
 
     Painters take turns; each round has arrivals of its own, and an idle server to begin with.
 
@@ -76,8 +77,9 @@ class OpenLoop:
         side: of the canvas in pixels.
         steps: step counts, which take turns; one for equal requests.
         loads: a case for each fraction.
-        requests: of each case in a round.
+        requests: at each load in a round.
         callers: of the closed loop that measures saturation.
+        first_job: number of the round's first job.
     """
 
     name, first_job = "open_loop", 1000
@@ -86,35 +88,41 @@ class OpenLoop:
     steps: tuple[int, ...] = (10,)
     loads: tuple[float, ...] = (0.8,)
     requests: int = 8
-    callers: int = 8
+    callers: int = 4
 
     def run(self, context: Context) -> Iterator[Row]:
-        """For each painter a row for its saturation, then one for each load, and one for each step count."""
+        """For each painter a row for its saturation, then for each load one for each step count."""
         with started(context, self.side) as painters:
             yield from self.hold(context, painters)
 
     def hold(self, context: Context, painters: Sequence[Painter]) -> Iterator[Row]:
         """The same with painters that run already."""
-        case = {"steps": "+".join(map(str, self.steps)), "requests": self.requests}
-        numbers, carrying, rates = _numbers(context, self.first_job), [], []
-        jobs = self._jobs(context, numbers)
+        case = {"steps": "+".join(map(str, self.steps))}
+        numbers = _numbers(context, self.first_job)
+        jobs, rates = self._jobs(context, 2 * self.callers, numbers), []
         for painter in context.in_turn(painters):
             context.tell(f"{self.name}: saturation of {painter.name}")
             block = _block(painter, jobs, self.callers, context.probe)
-            yield block.row(self.name, {**case, "load": "full"})
+            yield block.row(self.name, {**case, "callers": self.callers})
             if not block.error:
-                carrying.append(painter)
                 rates.append(block.images_per_s)
-        for load in self.loads if carrying else ():
-            rate, jobs = load * min(rates), self._jobs(context, numbers)
-            for painter in carrying:
+        for load in self.loads:
+            of_load = {**case, "requests": self.requests, "load": load}
+            if len(rates) < len(painters):
+                # At the rate of those that are left it would be another load.
+                for painter in painters:
+                    missing = _Block(painter.name, error="no saturated rate of all of them")
+                    yield from missing.rows(self.name, of_load, self.steps)
+                continue
+            rate, jobs = load * min(rates), self._jobs(context, self.requests, numbers)
+            for painter in context.in_turn(painters):
                 context.tell(f"{self.name}: {load:.0%} of saturation, {painter.name}")
                 block = _block(painter, jobs, _arrivals(jobs, rate), context.probe)
-                yield from block.rows(self.name, {**case, "load": load}, rate)
+                yield from block.rows(self.name, of_load, self.steps, rate)
 
-    def _jobs(self, context: Context, numbers: Iterator[int]) -> list[Job]:
+    def _jobs(self, context: Context, number: int, numbers: Iterator[int]) -> list[Job]:
         kinds = [Parameters(steps, guidance_scale=2.0) for steps in self.steps]
-        return _jobs(context, self.side, kinds, self.requests, numbers)
+        return _jobs(context, self.side, kinds, number, numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +147,10 @@ class Load:
     parts: tuple[Concurrency | OpenLoop, ...] = (Concurrency(), OpenLoop(), MixedSteps())
 
     def run(self, context: Context) -> Iterator[Row]:
-        """The rows of all parts."""
+        """The rows of all parts; one that breaks off costs no other its rows."""
         with started(context, self.parts[0].side) as painters:
             for part in self.parts:
-                yield from part.hold(context, painters)
+                yield from until_it_breaks(part.name, part.hold(context, painters))
 
 
 #: So many callers, each with one job after the other; or seconds after the first at which each job comes.
@@ -174,18 +182,28 @@ class _Block:
         measures = {**rate, "rows_per_step": self.work.rows / self.work.steps}
         return Row(scenario, self.painter, case, self.samples_s, self.probe_s, measures=measures)
 
-    def rows(self, scenario: str, case: Mapping[str, Any], arrivals_per_s: float) -> Iterator[Row]:
-        """One of all requests; and if they are of several step counts, one of each."""
-        yield self.row(scenario, case, arrivals_per_s)
-        counts = sorted(set(self.steps))
-        for of_steps in counts if len(counts) > 1 else ():
-            of_case = {**case, "of_steps": of_steps}
-            samples, probe = (
-                tuple(each for each, steps in zip(all_of_them, self.steps, strict=True) if steps == of_steps)
-                for all_of_them in (self.samples_s, self.probe_s)
+    def rows(
+        self,
+        scenario: str,
+        case: Mapping[str, Any],
+        kinds: Sequence[int],
+        arrivals_per_s: float | None = None,
+    ) -> Iterator[Row]:
+        """One of all requests; if they are of several step counts, one of each instead: what lies between
+        short and long ones is the time of none."""
+        whole = self.row(scenario, case, arrivals_per_s)
+        if len(kinds) == 1:
+            yield whole
+            return
+        for of_steps in kinds:
+            chosen = [place for place, steps in enumerate(self.steps) if steps == of_steps]
+            yield replace(
+                whole,
+                case={**case, "of_steps": of_steps},
+                samples_s=tuple(self.samples_s[place] for place in chosen),
+                probe_s=tuple(self.probe_s[place] for place in chosen),
+                rounds=(),
             )
-            measures = {"arrivals_per_s": arrivals_per_s}
-            yield Row(scenario, self.painter, of_case, samples, probe, measures=measures)
 
 
 def _block(painter: Painter, jobs: Sequence[Job], pace: _Pace, probe: Probe) -> _Block:

@@ -41,9 +41,6 @@ class Work:
     steps: float = 0.0
     rows: float = 0.0
 
-    def __add__(self, other: Work) -> Work:
-        return Work(self.steps + other.steps, self.rows + other.rows)
-
     def __sub__(self, earlier: Work) -> Work:
         return Work(self.steps - earlier.steps, self.rows - earlier.rows)
 
