@@ -19,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 
 from packshot.errors import ServerStartError
 from packshot_serving.installation import find_installation
+from packshot_serving.launcher import CHANNEL_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    client = InferenceServerClient(address)
+    client = InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
     try:
         while process.poll() is None:
             try:

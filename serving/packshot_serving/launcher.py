@@ -31,6 +31,14 @@ from packshot_serving.supervisor import WATCHED
 START_TIMEOUT_S = 300.0
 #: Triton's response cache: SAM embeddings of about 60 photos at 4 MiB, prompts beside them.
 CACHE_BYTES = 256 * 2**20
+_POLL_S = 0.1
+#: Of a connection to a server on this machine that is about to start.
+CHANNEL_OPTIONS = [
+    # A proxy could only get in the way.
+    ("grpc.enable_http_proxy", 0),
+    # gRPC's own pauses between attempts grow from one second: a server would be up for two, and not found.
+    *((f"grpc.{which}_reconnect_backoff_ms", round(_POLL_S * 1000)) for which in ("initial", "min", "max")),
+]
 
 _LOG_NAME = "tritonserver.log"
 
@@ -241,8 +249,7 @@ class TritonServer:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s
-        # The server is on this machine: a proxy could only get in the way.
-        with grpc.insecure_channel(self.grpc_address, [("grpc.enable_http_proxy", 0)]) as channel:
+        with grpc.insecure_channel(self.grpc_address, CHANNEL_OPTIONS) as channel:
             triton = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while not _all_ready(triton):
                 status = self._running.poll()
@@ -252,7 +259,7 @@ class TritonServer:
                     raise ServerStartError(
                         f"tritonserver was not ready after {self._start_timeout_s:.0f} s; log: {self.log}"
                     )
-                time.sleep(0.1)
+                time.sleep(_POLL_S)
 
     def _have_it_watched(self) -> None:
         """From now on its supervisor ends the server if a model's process dies."""
