@@ -24,7 +24,7 @@ from packshot_serving.engine.device import DeviceName, require_provider
 from packshot_serving.engine.openvino_runner import require_bf16
 from packshot_serving.installation import find_installation
 from packshot_serving.own_server import GRPC_ADDRESS, SUPERVISED
-from packshot_serving.ports import choose_ports
+from packshot_serving.ports import choose_ports, listens
 from packshot_serving.repository import lay_out
 from packshot_serving.supervisor import WATCHED
 
@@ -120,7 +120,7 @@ class TritonServer:
         return self._running.pid
 
     def start(self) -> TritonServer:
-        """Start and wait until every model is ready."""
+        """Start and wait until every model is ready and every port open."""
         if self._process is not None:
             raise ServerStartError("this server was started already")
         if self._device is not None:
@@ -251,7 +251,8 @@ class TritonServer:
         deadline = time.monotonic() + self._start_timeout_s
         with grpc.insecure_channel(self.grpc_address, CHANNEL_OPTIONS) as channel:
             triton = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            while not _all_ready(triton):
+            # Triton opens the port of its metrics last, a moment after it says that it is ready.
+            while not (_all_ready(triton) and listens(self.metrics_address)):
                 status = self._running.poll()
                 if status is not None:
                     raise ServerStartError(self.failure(status))

@@ -41,3 +41,13 @@ def choose_ports(asked: Mapping[str, int | None], bind: str) -> dict[str, int]:
         for taken in held:
             taken.close()
     return chosen
+
+
+def listens(address: str) -> bool:
+    """Whether somebody does, at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True

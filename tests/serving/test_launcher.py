@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import socket
+import subprocess
 import sysconfig
 import tempfile
+import threading
 
 import onnxruntime
 import pytest
 
 from packshot.errors import InvalidArgument, RepositoryError, ServerStartError
 from packshot.family import Canvas, Family, Manifest, sha256
-from packshot_serving import installation
+from packshot_serving import installation, launcher
 from packshot_serving.launcher import TritonServer, _reason
+from packshot_serving.ports import choose_ports, listens
 
 DIMS = {"C": 4, "T": 77, "D": 64, "K": 1, "G": 32, "S": 256, "s": 16, "E": 256, "4s": 64}
 
@@ -81,6 +84,26 @@ def test_ports_that_cannot_be(repository, ports):
 def test_an_ipv6_address():
     with pytest.raises(InvalidArgument, match="bind: got '::1', expected an IPv4 address"):
         TritonServer("anywhere", bind="::1")
+
+
+def test_a_server_is_ready_when_its_last_port_is_open(repository, monkeypatch):
+    monkeypatch.setattr(launcher, "_all_ready", lambda _triton: True)
+    server = TritonServer(repository)
+    server._ports = choose_ports({"gRPC": None, "metrics": None}, server.bind)
+    opened = []
+
+    def listen():
+        host, _, port = server.metrics_address.rpartition(":")
+        opened.append(socket.create_server((host, int(port))))
+
+    with subprocess.Popen(["sleep", "60"]) as server._process:
+        timer = threading.Timer(0.3, listen)
+        timer.start()
+        server._wait_until_ready()
+        assert opened
+        opened[0].close()
+        server._process.kill()
+    assert not listens(server.metrics_address)
 
 
 def test_a_temporary_directory_with_a_space(repository, monkeypatch, tmp_path_factory):

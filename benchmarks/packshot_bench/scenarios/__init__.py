@@ -51,7 +51,7 @@ FULL: tuple[Scenario, ...] = (
     ),
     InteractiveSam(),
     VitBSam(),
-    Catalogue(items=90, block=30, requests=20),
+    Catalogue(items=60, block=30, requests=20),
 )
 
 
