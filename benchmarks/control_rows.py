@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from packshot.contract import ARTIFACTS
 from packshot.family import Family, Manifest
 from packshot.parameters import Parameters
 from packshot_bench.machine import describe
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     options = parser.parse_args()
     family = Manifest.read(options.repository).family
-    runner = OnnxStepRunner(options.repository / "denoiser" / "1")
+    runner = OnnxStepRunner((options.repository / ARTIFACTS["step"]).parent)
     comparisons = []
     for slots, controlled in ((1, 0), (1, 1), (4, 0), (4, 2), (4, 4)):
         found = compare(runner, family, options.side, slots, controlled, options.pairs)

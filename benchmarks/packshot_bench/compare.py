@@ -34,10 +34,16 @@ def compared(first: Report, second: Report) -> Iterator[Comparison]:
         elif row.error or old.error:
             yield Comparison(row, None, f"failed: {row.error or old.error}")
         else:
-            steadied = bool(old.probe_s) and bool(row.probe_s)
-            yield Comparison(row, ratio_of(old.medians(steadied=steadied), row.medians(steadied=steadied)))
+            yield Comparison(row, _ratio(old, row))
     for row in before.values():
         yield Comparison(row, None, "only in the first run")
+
+
+def _ratio(old: Row, row: Row) -> Ratio:
+    steadied = bool(old.probe_s) and bool(row.probe_s)
+    # Each round has Poisson arrivals of its own, the same in both runs, and they make most of its time.
+    paired = "arrivals_per_s" in row.measures and len(old.rounds) == len(row.rounds)
+    return ratio_of(old.medians(steadied=steadied), row.medians(steadied=steadied), paired=paired)
 
 
 def table(first: Report, second: Report) -> str:

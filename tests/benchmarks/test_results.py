@@ -162,6 +162,16 @@ def test_where_one_run_has_no_probes_seconds_are_compared():
     assert comparison.ratio.ratio == pytest.approx(1.0)
 
 
+def test_rounds_with_the_same_arrivals_are_pairs():
+    first = Row("s", "a", {}, (1.0, 2.0, 4.0), measures={"arrivals_per_s": 1.0}, rounds=(1, 1, 1))
+    second = replace(first, samples_s=(1.09, 2.2, 4.45))
+    for measures, seen in ((first.measures, True), ({}, False)):
+        runs = (report(replace(each, measures=measures)) for each in (first, second))
+        (comparison,) = compared(*runs)
+        assert comparison.ratio is not None
+        assert comparison.ratio.differs is seen
+
+
 def test_a_table_names_what_became_slower_and_what_cannot_be_compared():
     first = report(
         rounds(1.0), Row("s", "b", {}, (1.0,)), Row("s", "c", {}, (1.0,)), Row("s", "e", {}, (1.0,))

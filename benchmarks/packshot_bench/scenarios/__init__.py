@@ -38,7 +38,7 @@ QUICK: tuple[Scenario, ...] = (
     InteractiveSam(),
     Catalogue(items=12, block=12, requests=12, in_flight=2),
 )
-#: What it runs with ``--full``: three quarters of an hour.
+#: What it runs with ``--full``: 37 minutes without the subjects in bfloat16.
 FULL: tuple[Scenario, ...] = (
     OneShot(names=(*OneShot().names, "diffusers compiled fp32")),
     ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),
