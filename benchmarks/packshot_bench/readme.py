@@ -119,7 +119,8 @@ def repeated(once: Report, again: Report) -> str:
     agree = sum(not ratio.differs for ratio in ratios)
     minutes = [report.environment["took_s"] / 60 for report in (once, again)]
     return (
-        f"The run of `make bench` twice, of one commit on one machine, {minutes[0]:.1f} and {minutes[1]:.1f} minutes.\n"
+        "The run of `make bench` twice, of one commit on one machine, "
+        f"{minutes[0]:.1f} and {minutes[1]:.1f} minutes.\n"
         f"`packshot bench compare` finds that {agree} of {len(ratios)} rows of several rounds agree:\n\n"
         f"```text\n{table(once, again)}\n```\n"
     )
