@@ -30,6 +30,7 @@ import time
 from pathlib import Path
 
 from packshot_serving.own_server import ticket_prefix
+from packshot_serving.processes import living_children
 
 #: Seconds between asking the server to stop and killing it; Triton gives running requests 30.
 STOP_TIMEOUT_S = 40.0
@@ -88,7 +89,7 @@ def _wait(server: subprocess.Popen[bytes], watched: set[int], stop: threading.Ev
             return status if status >= 0 else 128 - status
         if stop.is_set():
             continue
-        living = living_children(server.pid)
+        living = living_children(server.pid).keys()
         if watched <= living:
             continue
         lost_since = lost_since or time.monotonic()
@@ -101,23 +102,6 @@ def _wait(server: subprocess.Popen[bytes], watched: set[int], stop: threading.Ev
             server.kill()
             server.wait()
             return STUB_DIED
-
-
-def living_children(pid: int) -> set[int]:
-    """Processes whose parent is ``pid``, without those that have ended and wait to be reaped."""
-    found = set()
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = Path(entry.path, "stat").read_text()
-        except OSError:  # it ended while we looked
-            continue
-        # "pid (name) state parent …"; the name may hold spaces and brackets.
-        state, parent = stat.rpartition(")")[2].split()[:2]
-        if int(parent) == pid and state != "Z":
-            found.add(int(entry.name))
-    return found
 
 
 def _watch_launcher(stop: threading.Event, launcher_gone: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,11 +24,16 @@ from packshot_serving.engine.device import CudaDevice
 from packshot_serving.engine.job import OnDone
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
 from packshot_serving.own_server import give_up, ticket_prefix
+from packshot_serving.processes import wait_until_siblings_rest
 from packshot_serving.requests import read_parameters, read_priority, read_seed
 from packshot_serving.shared_ticket import SharedTicket
 
+logger = logging.getLogger(__name__)
+
 #: Seconds that requests under way get at unload.
 DRAIN_S = 30.0
+#: Seconds that the server's other models get to load before this one measures the machine.
+LOADING_S = 10.0
 
 
 class TritonPythonModel(Adapter):
@@ -45,6 +51,9 @@ class TritonPythonModel(Adapter):
         self.settings = DenoiserSettings.read(self.parameters)
         self.tickets = ticket_prefix(os.getppid())
         runner = self._runner(args)
+        # A step timed while the server's other models load takes up to three times as long.
+        if not wait_until_siblings_rest(LOADING_S):
+            logger.warning("the server's other models still work; steps are timed beside them")
         times = measure_step_times(runner, self.family)
         chosen = choose_policy(times, self.settings.max_slots, self.settings.max_batch)
         policy = replace(chosen, max_queue_size=self.settings.max_queue_size)

@@ -1,0 +1,57 @@
+"""The processes of a tritonserver, as ``/proc`` tells them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+_LOOK_S = 0.1
+#: Of one core; less is not work. Seconds of processor time are counted in hundredths.
+_QUIET_SHARE = 0.25
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def living_children(pid: int) -> Mapping[int, float]:
+    """Processes whose parent is ``pid``, without those that have ended and wait to be reaped.
+
+    Returns:
+        Seconds of processor time that each has had, by process.
+    """
+    found = {}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = Path(entry.path, "stat").read_text()
+        except OSError:  # it ended while we looked
+            continue
+        # "pid (name) state parent …"; the name may hold spaces and brackets. See proc_pid_stat(5).
+        state, parent, *others = stat.rpartition(")")[2].split()
+        if int(parent) == pid and state != "Z":
+            user, system = others[9:11]
+            found[int(entry.name)] = (int(user) + int(system)) / _TICKS_PER_S
+    return found
+
+
+def wait_until_siblings_rest(timeout_s: float) -> bool:
+    """Wait for the other children of this process's parent to compute nothing any more.
+
+    Args:
+        timeout_s: how long at most.
+
+    Returns:
+        Whether they do.
+    """
+    deadline = time.monotonic() + timeout_s
+    before, looked = living_children(os.getppid()), time.monotonic()
+    while looked < deadline:
+        time.sleep(_LOOK_S)
+        now, since = living_children(os.getppid()), looked
+        looked = time.monotonic()
+        busy_s = sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items() if pid != os.getpid())
+        if busy_s < _QUIET_SHARE * (looked - since):
+            return True
+        before = now
+    return False
