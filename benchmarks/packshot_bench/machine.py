@@ -44,12 +44,15 @@ def cpu() -> dict[str, object]:
     return {"cpu": name, "clock_mhz": float(told["cpu MHz"]) if "cpu MHz" in told else None}
 
 
-def peak_memory_bytes() -> int:
-    """The most that this process and those it has started have had in memory, one added to the other.
+def peak_memory_bytes(pid: int | None = None) -> int:
+    """The most that a process and those it has started have had in memory, one added to the other.
 
     Pages that they share count in each; what has ended by now does not count. Linux only.
+
+    Args:
+        pid: of the process; None is this one.
     """
-    pids, total = [os.getpid()], 0
+    pids, total = [pid or os.getpid()], 0
     for pid in pids:
         process = Path("/proc", str(pid))
         for told in process.glob("task/*/children"):

@@ -36,7 +36,7 @@ QUICK: tuple[Scenario, ...] = (
     ColdStart(),
     Load(),
     InteractiveSam(),
-    Catalogue(items=12, block=12, requests=12, in_flight=2),
+    Catalogue(items=8, in_flight=2),
 )
 #: What it runs with ``--full``: 37 minutes without the subjects in bfloat16.
 FULL: tuple[Scenario, ...] = (
@@ -51,7 +51,7 @@ FULL: tuple[Scenario, ...] = (
     ),
     InteractiveSam(),
     VitBSam(),
-    Catalogue(items=60, block=30, requests=20),
+    Catalogue(),
 )
 
 

@@ -71,7 +71,7 @@ class OpenLoop:
     one measures and compare with nothing, so the load is one that all of them can carry. That spares the
     slower one; by how much the faster carries more, the saturated rates themselves tell.
 
-    Painters take turns; each round has arrivals of its own, and an idle server to begin with.
+    Painters take turns. Each round has arrivals of its own; its loads have the same ones, closer together.
 
     Attributes:
         side: of the canvas in pixels.
@@ -106,6 +106,7 @@ class OpenLoop:
             yield block.row(self.name, {**case, "callers": self.callers})
             if not block.error:
                 rates.append(block.images_per_s)
+        moments = _moments(self.requests, context.round)
         for load in self.loads:
             of_load = {**case, "requests": self.requests, "load": load}
             if len(rates) < len(painters):
@@ -115,9 +116,10 @@ class OpenLoop:
                     yield from missing.rows(self.name, of_load, self.steps)
                 continue
             rate, jobs = load * min(rates), self._jobs(context, self.requests, numbers)
+            arrivals = [at / rate for at in moments]
             for painter in context.in_turn(painters):
                 context.tell(f"{self.name}: {load:.0%} of saturation, {painter.name}")
-                block = _block(painter, jobs, _arrivals(jobs, rate), context.probe)
+                block = _block(painter, jobs, arrivals, context.probe)
                 yield from block.rows(self.name, of_load, self.steps, rate)
 
     def _jobs(self, context: Context, number: int, numbers: Iterator[int]) -> list[Job]:
@@ -243,10 +245,13 @@ def _jobs(
     return [make_job(context.family, side, kinds[i % len(kinds)], next(numbers)) for i in range(number)]
 
 
-def _arrivals(jobs: Sequence[Job], rate: float) -> Sequence[float]:
-    """Poisson arrivals of so many a second on average; which ones, the first job decides."""
-    pauses = np.random.default_rng(jobs[0].seed).exponential(1 / rate, len(jobs))
-    return (np.cumsum(pauses) - pauses[0]).tolist()
+def _moments(arrivals: int, seed: int) -> Sequence[float]:
+    """Moments of Poisson arrivals, the first at 0, in units of the average pause.
+
+    As so many are known to come in as many pauses, each comes at any moment of them with equal probability.
+    """
+    moments = np.sort(np.random.default_rng(seed).uniform(0, arrivals, arrivals))
+    return (moments - moments[0]).tolist()
 
 
 async def _paint(painter: Painter, jobs: Sequence[Job], pace: _Pace) -> tuple[list[float], float]:
