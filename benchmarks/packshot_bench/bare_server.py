@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,10 @@ from tritonclient.utils import InferenceServerException
 
 from packshot.errors import ServerStartError
 from packshot_serving.installation import find_installation
-from packshot_serving.launcher import CHANNEL_OPTIONS
+from packshot_serving.ports import choose_ports
+from packshot_serving.readiness import CHANNEL_OPTIONS, POLL_S
+
+_HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,12 @@ def bare_server(repository: Path, *arguments: str) -> Iterator[BareServer]:
     with tempfile.TemporaryDirectory() as directory:
         runtime = Path(directory)
         installation = find_installation(runtime)
-        grpc, http, metrics = _free_ports(3)
+        ports = choose_ports(dict.fromkeys(("grpc", "http", "metrics")), _HOST)
         shm_prefix = f"packshot_bench_{uuid.uuid4().hex[:12]}_"
         command = [
             sys.executable, "-m", "packshot_serving.supervisor", shm_prefix, directory,
             str(installation.binary), *installation.arguments, f"--model-repository={repository}",
-            f"--grpc-port={grpc}", f"--http-port={http}", f"--metrics-port={metrics}",
+            *(f"--{service}-port={port}" for service, port in ports.items()),
             f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
             "--disable-auto-complete-config", *arguments,
         ]  # fmt: skip
@@ -60,21 +62,12 @@ def bare_server(repository: Path, *arguments: str) -> Iterator[BareServer]:
                 command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
             )
         try:
-            _wait_until_ready(f"127.0.0.1:{grpc}", process, log)
-            yield BareServer(f"127.0.0.1:{grpc}", f"127.0.0.1:{metrics}")
+            _wait_until_ready(f"{_HOST}:{ports['grpc']}", process, log)
+            yield BareServer(f"{_HOST}:{ports['grpc']}", f"{_HOST}:{ports['metrics']}")
         finally:
             process.terminate()
             process.wait()
             process.communicate()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -85,7 +78,7 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path)
                 if client.is_server_ready():
                     return
             except InferenceServerException:
-                time.sleep(0.1)
+                time.sleep(POLL_S)
     finally:
         client.close()
     errors = [line for line in log.read_text(errors="replace").splitlines() if line[:1] in ("E", "e")]

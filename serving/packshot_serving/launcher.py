@@ -15,9 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2_grpc
 
-from packshot.contract import MODELS
 from packshot.errors import ServerStartError, expected
 from packshot.family import Manifest
 from packshot_serving.engine.device import DeviceName, require_provider
@@ -25,21 +24,13 @@ from packshot_serving.engine.openvino_runner import require_bf16
 from packshot_serving.installation import find_installation
 from packshot_serving.own_server import GRPC_ADDRESS, SUPERVISED
 from packshot_serving.ports import choose_ports, listens
+from packshot_serving.readiness import CHANNEL_OPTIONS, POLL_S, all_ready
 from packshot_serving.repository import lay_out
 from packshot_serving.supervisor import WATCHED
 
 START_TIMEOUT_S = 300.0
 #: Triton's response cache: SAM embeddings of about 60 photos at 4 MiB, prompts beside them.
 CACHE_BYTES = 256 * 2**20
-_POLL_S = 0.1
-#: Of a connection to a server on this machine that is about to start.
-CHANNEL_OPTIONS = [
-    # A proxy could only get in the way.
-    ("grpc.enable_http_proxy", 0),
-    # gRPC's own pauses between attempts grow from one second: a server would be up for two, and not found.
-    *((f"grpc.{which}_reconnect_backoff_ms", round(_POLL_S * 1000)) for which in ("initial", "min", "max")),
-]
-
 _LOG_NAME = "tritonserver.log"
 
 
@@ -252,7 +243,7 @@ class TritonServer:
         with grpc.insecure_channel(self.grpc_address, CHANNEL_OPTIONS) as channel:
             triton = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             # Triton opens the port of its metrics last, a moment after it says that it is ready.
-            while not (_all_ready(triton) and listens(self.metrics_address)):
+            while not (all_ready(triton) and listens(self.metrics_address)):
                 status = self._running.poll()
                 if status is not None:
                     raise ServerStartError(self.failure(status))
@@ -260,7 +251,7 @@ class TritonServer:
                     raise ServerStartError(
                         f"tritonserver was not ready after {self._start_timeout_s:.0f} s; log: {self.log}"
                     )
-                time.sleep(_POLL_S)
+                time.sleep(POLL_S)
 
     def _have_it_watched(self) -> None:
         """From now on its supervisor ends the server if a model's process dies."""
@@ -283,15 +274,6 @@ class TritonServer:
             process.communicate()
             self._process = None
             self._ports = {}
-
-
-def _all_ready(triton: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:
-    try:
-        if not triton.ServerReady(service_pb2.ServerReadyRequest()).ready:
-            return False
-        return all(triton.ModelReady(service_pb2.ModelReadyRequest(name=name)).ready for name in MODELS)
-    except grpc.RpcError:
-        return False
 
 
 def _reason(log: str) -> str | None:

@@ -87,7 +87,7 @@ def test_an_ipv6_address():
 
 
 def test_a_server_is_ready_when_its_last_port_is_open(repository, monkeypatch):
-    monkeypatch.setattr(launcher, "_all_ready", lambda _triton: True)
+    monkeypatch.setattr(launcher, "all_ready", lambda _triton: True)
     server = TritonServer(repository)
     server._ports = choose_ports({"gRPC": None, "metrics": None}, server.bind)
     opened = []
