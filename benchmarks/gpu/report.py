@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from packshot_bench.results import failure
+
 Row = dict[str, Any]
 NOT_BEGUN = "not begun: the time for this run is up"
 
@@ -58,7 +60,7 @@ class Report:
                 self._add(entry, section, row)
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest is worth measuring
             self.failures += 1
-            self._add(entry, section, {"error": f"{type(error).__name__}: {error}"[:2000]})
+            self._add(entry, section, {"error": failure(error)})
             sys.stderr.write(traceback.format_exc())
         entry["seconds"] = round(self.elapsed_s - began, 1)
         self._write()

@@ -13,6 +13,7 @@ from benchmarks.gpu.bench import Bench, difference
 from benchmarks.gpu.candidates import CANDIDATES, COMPILED
 from benchmarks.gpu.clock import Work
 from benchmarks.gpu.report import NOT_BEGUN, Row
+from packshot_bench.results import failure
 from packshot_export.denoiser_graphs import ControlEmbedding, Step
 from packshot_serving.engine import Engine, Policy, Runner, StepBatch
 
@@ -115,7 +116,7 @@ def _compared(bench: Bench, rows: int, ways: Mapping[str, Callable[[Bench, int],
             work = prepare(bench, rows)
             bench.clock.once(work)
         except Exception as error:  # noqa: BLE001 - one way less to compare
-            yield {"name": name, "rows": rows, "error": f"{type(error).__name__}: {error}"[:2000]}
+            yield {"name": name, "rows": rows, "error": failure(error)}
             continue
         works[name], prepared[name] = work, round(time.perf_counter() - began, 1)
     for row in bench.timed(works, bench.flop_of_row * rows, rows=rows):

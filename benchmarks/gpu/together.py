@@ -15,6 +15,7 @@ from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.candidates import diffusers_eager, fused_recorded, ours_on_onnxruntime
 from benchmarks.gpu.clock import Work
 from benchmarks.gpu.report import Row
+from packshot_bench.results import failure
 
 #: The first that a kernel's name matches; for a CPU the same of operators.
 KERNEL_CLASSES = (
@@ -67,7 +68,7 @@ def where(bench: Bench) -> Iterator[Row]:
                 bench.clock.wait()
                 yield {"name": name, "rows": rows, **_profiled(bench, work)}
             except Exception as error:  # noqa: BLE001 - the other profiles are worth having
-                yield {"name": name, "rows": rows, "error": f"{type(error).__name__}: {error}"[:2000]}
+                yield {"name": name, "rows": rows, "error": failure(error)}
 
 
 def _profiled(bench: Bench, work: Work) -> Row:

@@ -19,6 +19,8 @@ FORMAT = 2
 SCHEMA = Path(__file__).with_name("schema.json")
 #: The subject of a row that says why a scenario broke off.
 WHOLE = "the scenario"
+#: Characters of an error.
+_LONGEST = 2000
 #: Of several rounds it is the greatest that counts; of other numbers, the median.
 _GREATEST = frozenset(("greatest_difference", "peak_memory_bytes"))
 
@@ -114,13 +116,18 @@ def _of_rounds(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
+def failure(error: Exception) -> str:
+    """What a row says of it; some libraries' messages fill pages."""
+    return f"{type(error).__name__}: {error}"[:_LONGEST]
+
+
 def until_it_breaks(scenario: str, rows: Iterator[Row]) -> Iterator[Row]:
     """A scenario's rows; if it breaks off, those until then and one that says why."""
     try:
         yield from rows
     except Exception as error:
         logging.getLogger(__name__).exception("%s", scenario)
-        yield Row(scenario, WHOLE, {}, error=f"{type(error).__name__}: {error}")
+        yield Row(scenario, WHOLE, {}, error=failure(error))
 
 
 @dataclass(frozen=True, slots=True)

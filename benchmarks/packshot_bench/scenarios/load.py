@@ -16,7 +16,7 @@ from packshot import PackshotError, Parameters
 from packshot_bench.context import Context
 from packshot_bench.job import Job, make_job
 from packshot_bench.probe import LOOKS, Probe
-from packshot_bench.results import Row, until_it_breaks
+from packshot_bench.results import Row, failure, until_it_breaks
 from packshot_bench.subjects.painters import PAINTERS, Painter, Work
 
 #: Jobs that warm a server up, numbered from 0; and how far the numbers of two rounds lie apart. In
@@ -216,7 +216,7 @@ def _block(painter: Painter, jobs: Sequence[Job], pace: _Pace, probe: Probe) -> 
         samples, took_s = asyncio.run(_paint(painter, jobs, pace))
         work = painter.work() - before
     except PackshotError as error:
-        return _Block(painter.name, error=f"{type(error).__name__}: {error}")
+        return _Block(painter.name, error=failure(error))
     probed_s = (probed_s + probe(LOOKS)) / 2
     steps = tuple(job.parameters.num_inference_steps for job in jobs)
     return _Block(painter.name, tuple(samples), (probed_s,) * len(samples), steps, work, took_s)

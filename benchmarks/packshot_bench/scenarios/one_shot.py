@@ -14,7 +14,7 @@ from packshot.catalog.gate import edge_f1
 from packshot_bench.context import Context, subjects
 from packshot_bench.job import Job, make_job
 from packshot_bench.probe import matrix_rate_flops
-from packshot_bench.results import Row
+from packshot_bench.results import Row, failure
 from packshot_bench.subjects import Subject
 
 #: Whose picture the others' are compared with.
@@ -81,7 +81,7 @@ class OneShot:
 
 
 def _failed(scenario: str, name: str, case: Mapping[str, int], error: Exception) -> Row:
-    return Row(scenario, name, case, error=f"{type(error).__name__}: {error}")
+    return Row(scenario, name, case, error=failure(error))
 
 
 @dataclass(slots=True)
