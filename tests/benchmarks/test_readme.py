@@ -1,0 +1,93 @@
+"""What documents say of results: tables between marks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from packshot import InvalidArgument
+from packshot_bench.readme import BEGIN, END, RESULTS, others, repeated, replaced, weights
+from packshot_bench.readme import shots as shots_block
+from packshot_bench.results import Report, Row
+from tests.benchmarks.test_results import ENVIRONMENT
+
+
+@pytest.fixture(scope="module")
+def shots():
+    report = Report.read(RESULTS)
+    return replace(report, rows=tuple(row for row in report.rows if row.scenario == "one_shot"))
+
+
+def test_figures_stand_between_their_marks(shots):
+    block = shots_block(shots)
+    assert block.count("\n|") == 2 + sum(not row.error for row in shots.rows)
+    text = replaced(f"before\n{BEGIN}stale\n{END}after\n", block)
+    assert "stale" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert replaced(text, block) == text
+
+
+def test_other_figures_leave_out_what_failed():
+    rows = (
+        Row(
+            "concurrency",
+            "packshot",
+            {"callers": 2},
+            (1.0, 2.0, 3.0),
+            measures={"images_per_s": 0.5},
+            rounds=(1, 2),
+        ),
+        Row("concurrency", "other", {"callers": 2}, error="no"),
+        Row("concurrency", "another", {"callers": 2}, (2.0, 5.0, 5.0), rounds=(1, 2)),
+    )
+    *_, first, last = others(Report(ENVIRONMENT, rows)).splitlines()
+    assert first == "| concurrency: callers 2 | packshot | 2.00 |  | 2.80 | 0.50 |  |"
+    assert last == "| concurrency: callers 2 | another | 5.00 | 2.00 (2.00 to 2.00) | 5.00 |  |  |"
+
+
+def test_shots_of_one_start_have_no_interval(shots):
+    starts = len(shots.rows[0].rounds)
+    assert f"intervals hold 95 % of chance, {starts} starts of each" in shots_block(shots)
+    once = [replace(row, rounds=()) for row in shots.rows]
+    block = shots_block(replace(shots, rows=tuple(once)))
+    assert "of one start of each" in block
+    assert "inf" not in block
+
+
+def test_runs_that_agree_are_counted_and_must_be_of_one_commit():
+    def run(factor, **environment):
+        rows = (
+            Row("s", "a", {}, (1.0, 1.1, 1.2), rounds=(1, 1, 1)),
+            Row("s", "b", {}, (factor, 1.01 * factor, 0.99 * factor), rounds=(1, 1, 1)),
+            Row("s", "c", {}, (factor,)),
+            Row("s", "d", {}, error="no"),
+        )
+        return Report({**ENVIRONMENT, **environment}, rows)
+
+    assert "1.0 and 2.0 minutes" in repeated(run(1.0), run(2.0, took_s=120))
+    assert "1 of 2 rows of several rounds agree" in repeated(run(1.0), run(2.0))
+    with pytest.raises(InvalidArgument, match="two runs of one commit"):
+        repeated(run(1.0), run(1.0, commit="another"))
+
+
+def test_figures_of_the_weights_name_what_is_missed():
+    measures = [
+        {"name": "PSNR, dB", "value": 35.21, "n": 96, "at_least": 36, "passed": False},
+        {"name": "IoU", "value": 0.95, "n": 8, "at_least": 0.9, "passed": True, "truth": 1.0},
+        {"name": "seconds", "value": None, "n": 1, "passed": None},
+    ]
+    machine = {"gpu": None, "cores": 2}
+    found = {"commit": "abc", "machine": machine, "sections": {"vae": {"measures": measures}}}
+    assert weights(found).splitlines()[-3:] == [
+        "| vae: PSNR, dB | 35.2 | ≥ 36 | **no** | 96 |  |",
+        "| vae: IoU | 0.95 | ≥ 0.9 | yes | 8 | 1 |",
+        "| vae: seconds |  |  |  | 1 |  |",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END, f"{BEGIN}{END}{BEGIN}{END}"])
+def test_a_document_without_one_pair_of_marks_is_refused(text):
+    with pytest.raises(InvalidArgument, match="marks"):
+        replaced(text, "")
