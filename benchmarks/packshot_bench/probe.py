@@ -11,6 +11,8 @@ import numpy as np
 _SIDE, _TIMES = 512, 30
 #: Looks beside a sample or a block that takes many seconds.
 LOOKS = 5
+#: BLAS's threads wait for more work on the cores, for some 30 ms, which whatever is measured next would miss.
+_SETTLE_S = 0.1
 _RATE_SIDE, _RATE_TIMES = 2048, 5
 
 
@@ -27,7 +29,9 @@ class Probe:
         began = time.perf_counter()
         for _ in range(_TIMES * looks):
             np.matmul(*self._factors)
-        return (time.perf_counter() - began) / looks
+        took_s = time.perf_counter() - began
+        time.sleep(_SETTLE_S)
+        return took_s / looks
 
 
 @cache
