@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 
 from packshot.errors import ServerStartError
 from packshot_serving.installation import find_installation
+from packshot_serving.launcher import START_TIMEOUT_S
 from packshot_serving.ports import choose_ports
 from packshot_serving.readiness import CHANNEL_OPTIONS, POLL_S
 
@@ -71,14 +73,18 @@ def bare_server(repository: Path, *arguments: str) -> Iterator[BareServer]:
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    client = InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
+    client, deadline = (
+        InferenceServerClient(address, channel_args=CHANNEL_OPTIONS),
+        time.monotonic() + START_TIMEOUT_S,
+    )
     try:
         while process.poll() is None:
-            try:
+            with contextlib.suppress(InferenceServerException):
                 if client.is_server_ready():
                     return
-            except InferenceServerException:
-                time.sleep(POLL_S)
+            if time.monotonic() > deadline:
+                raise ServerStartError(f"tritonserver was not ready after {START_TIMEOUT_S:.0f} s")
+            time.sleep(POLL_S)
     finally:
         client.close()
     errors = [line for line in log.read_text(errors="replace").splitlines() if line[:1] in ("E", "e")]

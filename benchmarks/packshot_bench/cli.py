@@ -39,7 +39,7 @@ def run_command(
         typer.Option("--scenario", help=f"One of {', '.join(by_name(FULL))}; all if left out."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often it is measured, with a fresh start.")] = 3,
-    repeats: Annotated[int, typer.Option(min=1, help="Shots and photos of each round.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Shots of each round.")] = 2,
     full: Annotated[bool, typer.Option("--full", help="More subjects and cases.")] = False,
 ) -> None:
     """Run scenarios; the file is written anew after each row, so that a run cut short leaves what it has.
@@ -51,10 +51,18 @@ def run_command(
     for name in scenario or ():
         if name not in known:
             raise expected("--scenario", repr(name), f"one of {', '.join(known)}")
+    if not (checkpoints / "diffusion").is_dir():
+        raise expected("--checkpoints", f"{checkpoints}", "a folder with diffusion, controlnet and sam")
+    if output.exists():
+        Report.read(output)  # what is not a report is nothing to write over
     scenarios = [known[name] for name in dict.fromkeys(scenario)] if scenario else chosen
     context = Context(repository, checkpoints, repeats, lambda line: typer.echo(line, err=True), Probe())
     about, began = environment(repository), time.monotonic()
     rows: tuple[Row, ...] = ()
+    try:
+        Report({**about, "took_s": 0}, rows).write(output)  # before minutes are spent on what nobody can keep
+    except OSError as error:
+        raise expected("--output", f"{output} ({error.strerror})", "a file that can be written") from None
     for row, rows in measured(scenarios, context, rounds):
         summary = row.summary
         told = f"{summary.median:.4f} s ± {summary.spread:.1%}" if summary else f"failed: {row.error}"

@@ -46,9 +46,20 @@ def _ratio(old: Row, row: Row) -> Ratio:
     return ratio_of(old.medians(steadied=steadied), row.medians(steadied=steadied), paired=paired)
 
 
+def _apart(first: Report, second: Report) -> Iterator[tuple[str, object, object]]:
+    """What the runs were made of and on, as far as it is not the same."""
+    for name in ("commit", "dirty", "cpu", "cores", "gpu", "family", "artifacts", "versions"):
+        one, other = first.environment.get(name), second.environment.get(name)
+        if one != other:
+            yield name, one, other
+
+
 def table(first: Report, second: Report) -> str:
     """The comparison as text: ratios above 1 mean that the second run is slower."""
-    lines = [f"{'ratio':>7}  {'95 % of chance':>17}  row"]
+    lines = [
+        f"{name}: {one} in the first run, {other} in the second" for name, one, other in _apart(first, second)
+    ]
+    lines += [f"{'ratio':>7}  {'95 % of chance':>17}  row"]
     for each in compared(first, second):
         case = " ".join(f"{name}={value}" for name, value in each.row.case.items())
         what = " ".join(filter(None, (each.row.scenario, each.row.subject, case)))

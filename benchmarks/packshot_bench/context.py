@@ -22,7 +22,7 @@ class Context:
     Attributes:
         repository: that is served.
         checkpoints: that it was exported from.
-        repeats: shots of each subject in a round, and photos.
+        repeats: shots of each subject in a round.
         tell: called with a line of progress.
         probe: the machine's speed at the moment.
         round: its number, from 0.

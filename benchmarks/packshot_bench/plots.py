@@ -99,7 +99,8 @@ def _throughput(axes: Axes, rows: Iterable[Row]) -> None:
     """Shots a second against latency, as callers are added."""
     by_subject: dict[str, list[Row]] = {}
     for row in rows:
-        by_subject.setdefault(row.subject, []).append(row)
+        if "images_per_s" in row.measures:
+            by_subject.setdefault(row.subject, []).append(row)
     for (subject, mine), colour in zip(by_subject.items(), _COLOURS, strict=False):
         rates = [row.measures["images_per_s"] for row in mine]
         latencies = [float(np.median(row.samples_s)) for row in mine]

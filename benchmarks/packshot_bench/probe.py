@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 
-#: A probe of some 60 ms on two cores: long enough for a scheduler, short enough to stand beside each sample.
+#: A look of some 60 ms on two cores: long enough for a scheduler.
 _SIDE, _TIMES = 512, 30
-#: Looks beside a sample or a block that takes many seconds.
-LOOKS = 5
-#: BLAS's threads wait for more work on the cores, for some 30 ms, which whatever is measured next would miss.
-_SETTLE_S = 0.1
+#: Looks of a probe, after one that does not count: it has the tail of what was measured before.
+_LOOKS = 5
+#: BLAS's threads spin for 0.11 s in wait of more work; whatever is measured next would miss a core.
+_SETTLE_S = 0.15
 _RATE_SIDE, _RATE_TIMES = 2048, 5
 
 
@@ -24,14 +24,19 @@ class Probe:
         self._factors = [random.random((_SIDE, _SIDE), np.float32) for _ in range(2)]
         self()
 
-    def __call__(self, looks: int = 1) -> float:
-        """Seconds that it takes now, on average of so many times."""
+    def __call__(self) -> float:
+        """Seconds of a look, on average of those taken now."""
+        self._look()
         began = time.perf_counter()
-        for _ in range(_TIMES * looks):
-            np.matmul(*self._factors)
+        for _ in range(_LOOKS):
+            self._look()
         took_s = time.perf_counter() - began
         time.sleep(_SETTLE_S)
-        return took_s / looks
+        return took_s / _LOOKS
+
+    def _look(self) -> None:
+        for _ in range(_TIMES):
+            np.matmul(*self._factors)
 
 
 @cache

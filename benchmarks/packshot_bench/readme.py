@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from packshot.errors import expected
@@ -63,8 +64,8 @@ def _shot(row: Row, ours: Row) -> str:
 def others(report: Report) -> str:
     """Markdown of everything else."""
     lines = [
-        "| scenario | | median s | times packshot's | p90 s | images/s | rows a step |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| scenario | | median s | times packshot's | mean s | p90 s | images/s | rows a step |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *_others(report.rows),
     ]
     return "\n".join(lines) + "\n"
@@ -85,6 +86,7 @@ def _others(rows: Sequence[Row]) -> Iterator[str]:
             row.subject,
             _seconds(summary.median),
             _times(row, rows),
+            _seconds(mean(row.samples_s)),
             _seconds(summary.p90),
             *numbers,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -148,7 +149,9 @@ class Report:
         document = {"format": FORMAT, "environment": dict(self.environment), "rows": rows}
         jsonschema.validate(document, json.loads(SCHEMA.read_text()))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=1) + "\n")
+        written = path.with_name(f".{path.name}.{os.getpid()}")
+        written.write_text(json.dumps(document, indent=1) + "\n")
+        written.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Report:
@@ -158,9 +161,9 @@ class Report:
             InvalidArgument: there is none, or it is not of this schema.
         """
         try:
-            document = json.loads(path.read_text())
+            document = json.loads(path.read_text(), parse_constant=_refused)
             jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise expected("report", f"{path} ({error})", "a file that `packshot bench` wrote") from None
         except jsonschema.ValidationError as error:
             where = "/".join(map(str, error.absolute_path))
@@ -176,6 +179,10 @@ class Report:
             except ValueError as error:
                 raise InvalidArgument(f"report {path}: {values['scenario']}: {error}") from None
         return cls(document["environment"], tuple(rows))
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"got {constant}, expected finite numbers")
 
 
 def _summary(row: Row) -> dict[str, float] | None:

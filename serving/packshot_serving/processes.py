@@ -36,7 +36,7 @@ def living_children(pid: int) -> Mapping[int, float]:
 
 
 def wait_until_siblings_rest(timeout_s: float) -> bool:
-    """Wait for the other children of this process's parent to compute nothing any more.
+    """Wait for the other children of this process's parent to compute nothing any more, two looks long.
 
     Args:
         timeout_s: how long at most.
@@ -45,13 +45,14 @@ def wait_until_siblings_rest(timeout_s: float) -> bool:
         Whether they do.
     """
     deadline = time.monotonic() + timeout_s
-    before, looked = living_children(os.getppid()), time.monotonic()
+    before, looked, rested = living_children(os.getppid()), time.monotonic(), False
     while looked < deadline:
         time.sleep(_LOOK_S)
         now, since = living_children(os.getppid()), looked
         looked = time.monotonic()
         busy_s = sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items() if pid != os.getpid())
-        if busy_s < _QUIET_SHARE * (looked - since):
+        rests = busy_s < _QUIET_SHARE * (looked - since)
+        if rests and rested:
             return True
-        before = now
+        before, rested = now, rests
     return False

@@ -16,7 +16,8 @@ from packshot_bench.context import Context
 from packshot_bench.job import make_job
 from packshot_bench.probe import Probe
 from packshot_bench.results import WHOLE, Report
-from packshot_bench.scenarios.load import Concurrency, Load, MixedSteps, OpenLoop, started
+from packshot_bench.scenarios.load import Concurrency, Load, MixedSteps, OpenLoop, poisson, started
+from packshot_bench.subjects.figures import figures
 from packshot_bench.subjects.painters import MODEL, Work
 from tests.benchmarks.test_results import ENVIRONMENT
 from tests.families import exported
@@ -142,6 +143,19 @@ def test_one_that_fails_is_a_row_and_the_other_goes_on(context):
         ("a", None), ("b", None), ("a", "Unavailable: full"), ("b", None),
     ]  # fmt: skip
     assert len(rows[-1].samples_s) == loop.requests
+
+
+def test_a_server_that_has_gone_has_no_figures():
+    with pytest.raises(Unavailable, match="Connection refused"):
+        figures("127.0.0.1:1")
+
+
+@pytest.mark.parametrize("arrivals", [1, 2, 20])
+def test_arrivals_are_as_many_a_second_as_is_said(arrivals):
+    moments = poisson(arrivals, 5)
+    assert len(moments) == arrivals
+    assert moments == sorted(moments) == poisson(arrivals, 5)
+    assert (moments[0], moments[-1]) == (0.0, arrivals - 1.0)
 
 
 def test_without_a_saturated_rate_of_all_no_load_is_comparable(context):

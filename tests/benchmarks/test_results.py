@@ -126,6 +126,8 @@ def test_a_report_survives_the_journey_through_its_file(tmp_path):
         (lambda d: d["environment"].pop("cpu"), "'cpu' is a required property"),
         (lambda d: d["rows"][0].update(rounds=[2]), "s: row: got 1 samples, 0 probes, rounds of"),
         (lambda d: d["rows"][0].update(probe_s=[1.0, 1.0]), "s: row: got 1 samples, 2 probes"),
+        (lambda d: d["rows"][0].update(samples_s=[0.0]), "rows/0/samples_s/0"),
+        (lambda d: d["rows"][0].update(samples_s=[float("nan")]), "got NaN, expected finite numbers"),
         (lambda d: d.update(format=1), "format"),
     ],
 )
@@ -188,3 +190,12 @@ def test_a_table_names_what_became_slower_and_what_cannot_be_compared():
     assert "s d: only in the second run" in lines[3]
     assert lines[4].split() == ["2.000", "0.000", "to", "inf", "s", "e"]
     assert "s c: only in the first run" in lines[5]
+
+
+def test_a_table_says_what_the_runs_do_not_have_in_common():
+    first, second = report(Row("s", "a", {}, (1.0,))), report(Row("s", "a", {}, (1.0,)))
+    other = replace(second, environment={**second.environment, "cores": 64})
+    assert "cores" not in table(first, second)
+    assert table(first, other).startswith(
+        f"cores: {ENVIRONMENT['cores']} in the first run, 64 in the second\n"
+    )

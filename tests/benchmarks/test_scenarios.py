@@ -23,6 +23,7 @@ from packshot_bench.scenarios.cold_start import ColdStart
 from packshot_bench.scenarios.one_shot import OneShot
 from packshot_bench.scenarios.sam import InteractiveSam
 from packshot_bench.subjects.onnx_loop import OnnxLoop
+from packshot_bench.subjects.served import Served
 from packshot_bench.work import flop_per_picture
 from tests.benchmarks.test_results import ENVIRONMENT
 from tests.families import exported
@@ -70,11 +71,12 @@ def test_a_picture_of_twice_the_steps_is_nearly_twice_the_work(context):
     assert four - two == pytest.approx(2 * (two - one))
 
 
-def test_a_subject_that_fails_is_a_row(context):
-    row = rows_of(OneShot(side=64, names=("diffusers eager fp32",)), Context(
-        context.repository, context.repository / "nowhere", 1, context.tell, context.probe
-    ))["diffusers eager fp32"]  # fmt: skip
+def test_a_subject_that_fails_is_a_row(context, monkeypatch):
+    makers = {"packshot": lambda context: Served(context.repository / "nowhere")}
+    monkeypatch.setattr("packshot_bench.scenarios.one_shot.subjects", lambda: makers)
+    row = rows_of(OneShot(side=64, parameters=Parameters(1), names=("packshot",)), context)["packshot"]
     assert row.error is not None
+    assert "nowhere" in row.error
     assert not row.samples_s
 
 
@@ -153,6 +155,20 @@ def test_every_scenario_can_be_run_alone(full, tmp_path, monkeypatch):
     assert "--scenario: got 'nothing', expected one of one_shot" in str(run.exception)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoints", "nowhere"], "--checkpoints: got nowhere"),
+        (["--output", "README.md"], "report: got README.md"),
+        (["--output", "/proc/x.json"], "--output: got /proc/x.json"),
+    ],
+)
+def test_what_cannot_end_well_is_not_begun(options, message, monkeypatch):
+    monkeypatch.setattr(cli, "measured", lambda *_: pytest.fail("it was begun"))
+    run = CliRunner().invoke(cli.bench, ["run", "--output", "/nowhere/x.json", *options])
+    assert message in str(run.exception)
+
+
 class BreaksOff:
     """A scenario of two rows, the second of which does not come."""
 
@@ -196,9 +212,9 @@ def test_a_scenario_that_breaks_off_costs_no_other_its_rows(context, tmp_path, m
 def test_prompts_of_the_default_family_are_measured(context):
     """Its SAM's checkpoint is in half precision, the tiny families' are not."""
     pocket = Context(Path("model_repository"), Path("pocket/weights"), 1, context.tell, context.probe)
-    rows = list(InteractiveSam().run(pocket))
+    rows = list(InteractiveSam(photos=2).run(pocket))
     assert [(row.subject, row.case["prompt"], len(row.samples_s)) for row in rows] == [
-        ("packshot", "first", 1), ("packshot", "next", 3), ("transformers", "any", 1),
+        ("packshot", "first", 2), ("packshot", "next", 6), ("transformers", "any", 2),
     ]  # fmt: skip
 
 

@@ -44,7 +44,7 @@ FULL: tuple[Scenario, ...] = (
     ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),
     Load(
         (
-            Concurrency(callers=(1, 2, 4, 8)),
+            Concurrency(callers=(1, 2, 4, 8), pictures=4),
             OpenLoop(loads=(0.5, 0.8, 0.95), requests=20),
             MixedSteps(loads=(0.5, 0.8), requests=8),
         )

@@ -22,7 +22,6 @@ from packshot.prompts import Letterbox, sam_prompts
 from packshot_bench.context import Context
 from packshot_bench.job import make_job
 from packshot_bench.machine import peak_memory_bytes
-from packshot_bench.probe import LOOKS
 from packshot_bench.results import Row
 from packshot_serving.launcher import TritonServer
 
@@ -69,9 +68,9 @@ class Catalogue:
             }
             for subject in context.in_turn(tuple(subjects)):
                 context.tell(f"{self.name}: {subject}")
-                probed_s = context.probe(LOOKS)
+                probed_s = context.probe()
                 took_s, measures = subjects[subject]()
-                probed_s = (probed_s + context.probe(LOOKS)) / 2
+                probed_s = (probed_s + context.probe()) / 2
                 yield Row(
                     self.name,
                     subject,

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from packshot_bench.context import Context
-from packshot_bench.probe import LOOKS
 from packshot_bench.results import Row
 
 
@@ -38,13 +37,14 @@ class ColdStart:
         case = {"side": self.side, "num_inference_steps": self.steps}
         for name in context.in_turn(self.names):
             context.tell(f"{self.name}: {name}")
-            probed_s = context.probe(LOOKS)
+            probed_s = context.probe()
             answer = self._start(name, context)
             if answer.returncode:
-                error = (answer.stderr.strip().splitlines() or ["no word"])[-1]
+                last = (answer.stderr.strip().splitlines() or ["it said nothing"])[-1]
+                error = f"status {answer.returncode}: {last}"
                 yield Row(self.name, name, case, error=error)
                 continue
-            probed_s = (probed_s + context.probe(LOOKS)) / 2
+            probed_s = (probed_s + context.probe()) / 2
             told = json.loads(answer.stdout)
             stages = {stage: (seconds,) for stage, seconds in told["stages_s"].items()}
             samples = (sum(told["stages_s"].values()),)

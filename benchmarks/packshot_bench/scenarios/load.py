@@ -15,7 +15,7 @@ import numpy as np
 from packshot import PackshotError, Parameters
 from packshot_bench.context import Context
 from packshot_bench.job import Job, make_job
-from packshot_bench.probe import LOOKS, Probe
+from packshot_bench.probe import Probe
 from packshot_bench.results import Row, failure, until_it_breaks
 from packshot_bench.subjects.painters import PAINTERS, Painter, Work
 
@@ -106,7 +106,7 @@ class OpenLoop:
             yield block.row(self.name, {**case, "callers": self.callers})
             if not block.error:
                 rates.append(block.images_per_s)
-        moments = _moments(self.requests, context.round)
+        moments = poisson(self.requests, context.round)
         for load in self.loads:
             of_load = {**case, "requests": self.requests, "load": load}
             if len(rates) < len(painters):
@@ -210,14 +210,14 @@ class _Block:
 
 def _block(painter: Painter, jobs: Sequence[Job], pace: _Pace, probe: Probe) -> _Block:
     """Jobs at a pace, with the machine's speed before and after them."""
-    probed_s = probe(LOOKS)
+    probed_s = probe()
     try:
         before = painter.work()
         samples, took_s = asyncio.run(_paint(painter, jobs, pace))
         work = painter.work() - before
     except PackshotError as error:
         return _Block(painter.name, error=failure(error))
-    probed_s = (probed_s + probe(LOOKS)) / 2
+    probed_s = (probed_s + probe()) / 2
     steps = tuple(job.parameters.num_inference_steps for job in jobs)
     return _Block(painter.name, tuple(samples), (probed_s,) * len(samples), steps, work, took_s)
 
@@ -245,13 +245,15 @@ def _jobs(
     return [make_job(context.family, side, kinds[i % len(kinds)], next(numbers)) for i in range(number)]
 
 
-def _moments(arrivals: int, seed: int) -> Sequence[float]:
-    """Moments of Poisson arrivals, the first at 0, in units of the average pause.
+def poisson(arrivals: int, seed: int) -> Sequence[float]:
+    """Moments of Poisson arrivals, from 0, with pauses of 1 on average.
 
-    As so many are known to come in as many pauses, each comes at any moment of them with equal probability.
+    Of a Poisson process between its first and its last arrival: each of the others comes at any moment with
+    equal probability. So every round has the load that it is said to have.
     """
-    moments = np.sort(np.random.default_rng(seed).uniform(0, arrivals, arrivals))
-    return (moments - moments[0]).tolist()
+    last = arrivals - 1
+    between = np.random.default_rng(seed).uniform(0, last, max(0, arrivals - 2))
+    return [0.0, *np.sort(between).tolist(), float(last)][:arrivals]
 
 
 async def _paint(painter: Painter, jobs: Sequence[Job], pace: _Pace) -> tuple[list[float], float]:

@@ -49,6 +49,8 @@ class OneShot:
 
         case = {"side": self.side, "num_inference_steps": self.parameters.num_inference_steps}
         makers = subjects()
+        # First, as it may fail: nothing has been measured then.
+        flop = flop_per_picture(context.checkpoints, self.side, self.parameters.num_inference_steps)
         with ExitStack() as stack:
             running: dict[str, _Running] = {}
             for name in self.names:
@@ -72,7 +74,6 @@ class OneShot:
             if not running:
                 return
             reference = running[REFERENCE].images if REFERENCE in running else None
-            flop = flop_per_picture(context.checkpoints, self.side, self.parameters.num_inference_steps)
             for name, each in running.items():
                 yield each.row(self.name, name, case, reference, flop)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from packshot.prompts import Letterbox, SamPrompt, sam_prompts
 from packshot_bench.context import Context
 from packshot_bench.results import Row
 from packshot_serving.launcher import TritonServer
+
+#: Photos that do not count. A server's first ones take half as long again.
+_WARM = 4
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class InteractiveSam:
 
     Attributes:
         width, height: of the photo in pixels.
+        photos: of each round, after those that warm everything up.
         next_prompts: on each photo, after the first.
     """
 
@@ -45,6 +50,7 @@ class InteractiveSam:
     once = False
     width: int = 600
     height: int = 400
+    photos: int = 6
     next_prompts: int = 3
 
     def run(self, context: Context) -> Iterator[Row]:
@@ -58,22 +64,19 @@ class InteractiveSam:
             server = stack.enter_context(TritonServer(repository))
             studio = stack.enter_context(Studio(server.grpc_address))
             model = _Transformers(checkpoints)
-            for number in range(context.repeats + 1):
-                context.tell(f"{self.name}: photo {number + 1}/{context.repeats + 1}")
-                random = np.random.default_rng((context.round, number))
+            for number in range(-_WARM, self.photos):
+                context.tell(f"{self.name}: photo {number + _WARM + 1}/{self.photos + _WARM}")
+                random = np.random.default_rng((context.round, number + _WARM))
                 photo = random.integers(0, 256, (self.height, self.width, 3), np.uint8)
                 square = letterbox.fit(photo)
-                probed_s, took = context.probe(), []
-                for _ in range(1 + self.next_prompts):
-                    prompt = self._prompt(letterbox, random)
-                    began = time.perf_counter()
-                    studio.segment(square, size, prompt)
-                    took.append(time.perf_counter() - began)
-                points = self._prompt(letterbox, random).point_coords[:1]
-                began = time.perf_counter()
-                model.segment(square, points)
-                alone_s = time.perf_counter() - began
-                if number:  # the first photo warms everything up
+                prompts = [self._prompt(letterbox, random) for _ in range(1 + self.next_prompts)]
+                probed_s, took, alone_s = context.probe(), [], 0.0
+                for whose in context.in_turn(("packshot", "transformers"), number):
+                    if whose == "transformers":
+                        alone_s = _seconds(partial(model.segment, square, prompts[0].point_coords[:1]))
+                    else:
+                        took = [_seconds(partial(studio.segment, square, size, each)) for each in prompts]
+                if number >= 0:
                     probed_s = (probed_s + context.probe()) / 2
                     first.add(took[:1], probed_s)
                     after.add(took[1:], probed_s)
@@ -100,6 +103,7 @@ class VitBSam(InteractiveSam):
 
     name = "vit_b_sam"
     once = True
+    photos: int = 3
 
     def repository(self, context: Context, scratch: Path) -> tuple[Path, Path]:
         """Makes the checkpoints and exports them, which takes minutes."""
@@ -114,6 +118,12 @@ class VitBSam(InteractiveSam):
             checkpoints / "diffusion", [checkpoints / "controlnet"], checkpoints / "sam", repository
         )
         return repository, checkpoints
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 class _Transformers:

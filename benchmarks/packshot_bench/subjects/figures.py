@@ -6,10 +6,12 @@ import time
 import urllib.request
 from collections.abc import Callable
 
-from packshot import InternalError
+from packshot import InternalError, Unavailable
 
 #: packshot's denoiser tells its figures when it falls idle.
 _TOLD_WITHIN_S = 5.0
+#: A proxy could only get in the way.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 Figures = dict[str, float]
 
@@ -23,11 +25,15 @@ def figures(metrics_address: str, told: Callable[[Figures], bool] = lambda _: Tr
 
     Raises:
         InternalError: they never do.
+        Unavailable: nobody answers.
     """
     deadline = time.monotonic() + _TOLD_WITHIN_S
     while True:
-        with urllib.request.urlopen(f"http://{metrics_address}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
+        try:
+            with _opener.open(f"http://{metrics_address}/metrics", timeout=_TOLD_WITHIN_S) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError as error:
+            raise Unavailable(f"{metrics_address}/metrics: {error}") from error
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         found = {name: float(value) for name, value in pairs}
         if told(found):

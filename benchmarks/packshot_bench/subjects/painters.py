@@ -25,6 +25,7 @@ from packshot_bench.bare_server import BareServer, bare_server
 from packshot_bench.job import Job
 from packshot_bench.subjects.figures import figures
 from packshot_serving.launcher import TritonServer
+from packshot_serving.readiness import CHANNEL_OPTIONS
 
 #: The comparator's model: its name, and where it lies.
 MODEL = "whole_request"
@@ -70,7 +71,7 @@ class StudioPainter:
 
     def __init__(self, server: TritonServer) -> None:
         self._server = server
-        self._asked = 0
+        self._painted = 0
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Paint]:
@@ -79,12 +80,13 @@ class StudioPainter:
             await studio.family()
 
             async def paint(job: Job) -> np.ndarray:
-                self._asked += 1
                 composition = job.composition
-                return await studio.generate(
+                picture = await studio.generate(
                     composition.image, composition.mask_image, job.control_image, job.prompt,
                     job.negative_prompt, seed=job.seed, parameters=job.parameters, latents=job.latents,
                 )  # fmt: skip
+                self._painted += 1
+                return picture
 
             yield paint
 
@@ -95,7 +97,7 @@ class StudioPainter:
 
     def _tells_all(self, told: dict[str, float]) -> bool:
         outcomes = (name for name in told if name.startswith("packshot_denoiser_requests_total{"))
-        return sum(told[name] for name in outcomes) >= self._asked
+        return sum(told[name] for name in outcomes) >= self._painted
 
 
 class WholeRequestPainter:
@@ -116,7 +118,7 @@ class WholeRequestPainter:
     async def connected(self) -> AsyncIterator[Paint]:
         """See :meth:`Painter.connected`."""
         address = self.server.grpc_address
-        async with InferenceServerClient(address) as client:
+        async with InferenceServerClient(address, channel_args=CHANNEL_OPTIONS) as client:
             await client.is_server_ready()
 
             async def paint(job: Job) -> np.ndarray:

@@ -14,6 +14,7 @@ from packshot_bench.job import Job
 from packshot_bench.subjects import Painted
 from packshot_bench.subjects.figures import figures
 from packshot_serving.launcher import TritonServer
+from packshot_serving.readiness import CHANNEL_OPTIONS
 
 #: The models inside ``generate``, and the stage that each is.
 _STAGES = {
@@ -36,7 +37,7 @@ class Served:
     def __enter__(self) -> Served:
         self._server.__enter__()
         self._studio = Studio(self._server.grpc_address)
-        self._client = InferenceServerClient(self._server.grpc_address)
+        self._client = InferenceServerClient(self._server.grpc_address, channel_args=CHANNEL_OPTIONS)
         return self
 
     def __exit__(
