@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from packshot_bench.results import Report, Row
 from packshot_bench.samples import Ratio, ratio_of
+
+#: Of a number; less is not worth a word.
+_MOVED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Comparison:
     Attributes:
         row: the second run's, or the first's if the second has none.
         ratio: second over first; None if one of them has no samples.
-        note: why there is no ratio.
+        note: why there is no ratio; or by how much other numbers moved, where that is more than a tenth.
     """
 
     row: Row
@@ -34,9 +37,18 @@ def compared(first: Report, second: Report) -> Iterator[Comparison]:
         elif row.error or old.error:
             yield Comparison(row, None, f"failed: {row.error or old.error}")
         else:
-            yield Comparison(row, _ratio(old, row))
+            moved = _moved({**old.measures, **old.quality}, {**row.measures, **row.quality})
+            yield Comparison(row, _ratio(old, row), ", ".join(moved) or None)
     for row in before.values():
         yield Comparison(row, None, "only in the first run")
+
+
+def _moved(before: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
+    """Numbers that are not times; they are one for all rounds, so nothing tells what is chance."""
+    for name in sorted(before.keys() & now.keys()):
+        old, new = before[name], now[name]
+        if abs(new - old) > _MOVED * abs(old):
+            yield f"{name} {old:.3g} to {new:.3g}"
 
 
 def _ratio(old: Row, row: Row) -> Ratio:
@@ -68,5 +80,6 @@ def table(first: Report, second: Report) -> str:
             continue
         verdict = "" if not each.ratio.differs else "  SLOWER" if each.ratio.ratio > 1 else "  faster"
         interval = f"{each.ratio.low:.3f} to {each.ratio.high:.3f}"
-        lines.append(f"{each.ratio.ratio:7.3f}  {interval:>17}  {what}{verdict}")
+        moved = f"  ({each.note})" if each.note else ""
+        lines.append(f"{each.ratio.ratio:7.3f}  {interval:>17}  {what}{verdict}{moved}")
     return "\n".join(lines)

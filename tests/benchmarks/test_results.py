@@ -199,3 +199,10 @@ def test_a_table_says_what_the_runs_do_not_have_in_common():
     assert table(first, other).startswith(
         f"cores: {ENVIRONMENT['cores']} in the first run, 64 in the second\n"
     )
+
+
+def test_a_table_names_what_else_has_moved():
+    before = Row("s", "a", {}, (1.0,), measures={"images_per_s": 1.0, "x": 0.0}, quality={"edge_f1": 0.5})
+    now = replace(before, measures={"images_per_s": 0.5, "x": 0.0}, quality={"edge_f1": 0.52})
+    assert table(report(before), report(now)).endswith("s a  (images_per_s 1 to 0.5)")
+    assert table(report(before), report(before)).endswith("s a")
