@@ -73,10 +73,8 @@ def bare_server(repository: Path, *arguments: str) -> Iterator[BareServer]:
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    client, deadline = (
-        InferenceServerClient(address, channel_args=CHANNEL_OPTIONS),
-        time.monotonic() + START_TIMEOUT_S,
-    )
+    client = InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
+    deadline = time.monotonic() + START_TIMEOUT_S
     try:
         while process.poll() is None:
             with contextlib.suppress(InferenceServerException):

@@ -123,10 +123,8 @@ class Catalogue:
         family = context.family
         side = family.dims["S"]
         box = (0.1 * side, 0.1 * side, 0.9 * side, 0.9 * side)
-        size, prompt = (
-            np.array([side, side], np.int64),
-            sam_prompts(Letterbox(side, side, side), boxes=[box])[0],
-        )
+        size = np.array([side, side], np.int64)
+        prompt = sam_prompts(Letterbox(side, side, side), boxes=[box])[0]
         jobs = [make_job(family, self.side, self.parameters, first + number) for number in range(items)]
         noise = np.random.default_rng(first)
         photos = [noise.integers(0, 256, (side, side, 3), np.uint8) for _ in range(2 * items)]

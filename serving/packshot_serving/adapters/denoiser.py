@@ -28,7 +28,7 @@ from packshot_serving.processes import wait_until_siblings_rest
 from packshot_serving.requests import read_parameters, read_priority, read_seed
 from packshot_serving.shared_ticket import SharedTicket
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger("packshot")
 
 #: Seconds that requests under way get at unload.
 DRAIN_S = 30.0
@@ -53,7 +53,7 @@ class TritonPythonModel(Adapter):
         runner = self._runner(args)
         # A step timed while the server's other models load takes up to three times as long.
         if not wait_until_siblings_rest(LOADING_S):
-            logger.warning("the server's other models still work; steps are timed beside them")
+            log.warning("the server's other models still work; steps are timed beside them")
         times = measure_step_times(runner, self.family)
         chosen = choose_policy(times, self.settings.max_slots, self.settings.max_batch)
         policy = replace(chosen, max_queue_size=self.settings.max_queue_size)
