@@ -110,7 +110,7 @@ def _throughput(axes: Axes, rows: Iterable[Row]) -> None:
                 f"{row.case['callers']}", (rate, latency), xytext=(5, 3), textcoords="offset points"
             )
     axes.set(title="Closed loop; numbers are callers", xlabel="shots a second", ylabel="seconds for a shot")
-    axes.set_ylim(0, None)
+    axes.set(xlim=(0, 1.1 * axes.get_xlim()[1]), ylim=(0, None))
     axes.legend(frameon=False)
 
 
