@@ -22,8 +22,6 @@ RESULTS = Path("benchmarks/results/bench.json")
 #: Of ``make bench``, twice at the same commit on the same machine.
 QUICK = Path("benchmarks/results/quick.json")
 AGAIN = Path("benchmarks/results/quick_again.json")
-#: Shots on a processor that knows bfloat16; of one start each, before runs had rounds.
-BF16 = Path("benchmarks/results/bf16.json")
 #: What the evaluation of the default weights has found.
 EVALUATION = Path("pocket/evaluation/evaluation.json")
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
@@ -37,14 +35,11 @@ def shots(report: Report) -> str:
     if ours is None:
         raise expected("results", "no shots of packshot", "a run of the scenario one_shot")
     side, steps, rounds = ours.case["side"], ours.case["num_inference_steps"], len(ours.rounds)
-    chance = (
-        f"intervals hold 95 % of chance, {rounds} starts of each" if rounds > 1 else "of one start of each"
-    )
     rate = f"{about['matrix_rate_gflops_fp32']:.0f} GFLOP/s in fp32"
     lines = [
         f"Seconds for a {side}×{side} shot of {steps} guided steps with the weights of `{about['family']}`,",
         f"all in turns, on {about['cores']} cores of an {about['cpu']} of {rate};",
-        f"{chance}:",
+        f"intervals hold 95 % of chance, {rounds} starts of each:",
         "",
         "| | median | p90 | times packshot's | greatest difference from fp32, of 255 |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -155,9 +150,9 @@ def _measure(section: str, measure: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[Path, str]:
     """Documents, and what stands in them."""
-    report, once, again, bf16 = map(Report.read, (RESULTS, QUICK, AGAIN, BF16))
+    report, once, again = map(Report.read, (RESULTS, QUICK, AGAIN))
     return {
-        Path("README.md"): f"{shots(report)}\nThe same where the processor knows bfloat16:\n\n{shots(bf16)}",
+        Path("README.md"): shots(report),
         Path("benchmarks/README.md"): f"{others(report)}\n{repeated(once, again)}",
         Path("pocket/weights/README.md"): weights(json.loads(EVALUATION.read_text())),
     }

@@ -39,7 +39,7 @@ QUICK: tuple[Scenario, ...] = (
     InteractiveSam(),
     Catalogue(items=6, in_flight=2),
 )
-#: What it runs with ``--full``: 37 minutes without the subjects in bfloat16.
+#: What it runs with ``--full``: three quarters of an hour.
 FULL: tuple[Scenario, ...] = (
     OneShot(names=(*OneShot().names, "diffusers compiled fp32")),
     ColdStart(names=(*ColdStart().names, "diffusers compiled fp32")),

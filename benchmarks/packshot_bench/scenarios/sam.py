@@ -133,9 +133,12 @@ class _Transformers:
         import torch
         from transformers import SamModel
 
+        from packshot_export.loading import quiet_libraries
+
         self._torch = torch
         # As the default repository computes it; the file is in half precision.
-        self._model: Any = SamModel.from_pretrained(checkpoints / "sam", dtype=torch.float32).eval()
+        with quiet_libraries():
+            self._model: Any = SamModel.from_pretrained(checkpoints / "sam", dtype=torch.float32).eval()
 
     def segment(self, square: np.ndarray, points: np.ndarray) -> None:
         """One prompt.

@@ -18,6 +18,7 @@ from PIL import Image
 from packshot.errors import expected
 from packshot_bench.job import Job
 from packshot_bench.subjects import Painted
+from packshot_export.loading import quiet_libraries
 from packshot_serving.engine.openvino_runner import require_bf16
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -55,13 +56,13 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         if self._type is torch.bfloat16:
             require_bf16()
-        controlnet = ControlNetModel.from_pretrained(self._checkpoints / "controlnet", torch_dtype=self._type)
-        pipeline: Any = StableDiffusionControlNetInpaintPipeline.from_pretrained(
-            self._checkpoints / "diffusion",
-            controlnet=controlnet,
-            safety_checker=None,
-            torch_dtype=self._type,
-        )
+        # Low memory usage would ask for another package.
+        arguments = {"torch_dtype": self._type, "low_cpu_mem_usage": False}
+        with quiet_libraries():
+            controlnet: Any = ControlNetModel.from_pretrained(self._checkpoints / "controlnet", **arguments)
+            pipeline: Any = StableDiffusionControlNetInpaintPipeline.from_pretrained(
+                self._checkpoints / "diffusion", controlnet=controlnet, safety_checker=None, **arguments
+            )
         pipeline.set_progress_bar_config(disable=True)
         pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
         if controlnet.config.in_channels == pipeline.unet.config.in_channels:
