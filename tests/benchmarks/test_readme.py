@@ -47,7 +47,9 @@ def test_other_figures_leave_out_what_failed():
     assert last == "| concurrency: callers 2 | another | 5.00 | 2.00 (2.00 to 2.00) | 4.00 | 5.00 |  |  |"
 
 
-def test_shots_of_one_start_have_no_interval(shots):
+def test_shots_tell_of_how_many_starts_they_are_and_those_of_one_have_no_interval(shots):
+    starts = max(len(row.rounds) for row in shots.rows)
+    assert f"intervals hold 95 % of chance, {starts} starts of each" in shots_block(shots)
     assert "inf" not in shots_block(replace(shots, rows=tuple(replace(row, rounds=()) for row in shots.rows)))
 
 

@@ -30,12 +30,11 @@ class Scenario(Protocol):
         ...
 
 
-#: What ``packshot bench run`` runs, in this order: less than a quarter of an hour on two cores. Four callers
-#: are what the open loop measures saturation with.
+#: What ``packshot bench run`` runs, in this order: less than a quarter of an hour on two cores.
 QUICK: tuple[Scenario, ...] = (
     OneShot(),
     ColdStart(),
-    Load((Concurrency(callers=(1,)), OpenLoop(), MixedSteps())),
+    Load(),
     InteractiveSam(),
     Catalogue(items=6, in_flight=2),
 )

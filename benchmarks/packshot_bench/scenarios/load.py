@@ -34,7 +34,7 @@ class Concurrency:
     Attributes:
         side: of the canvas in pixels.
         parameters: how to paint.
-        callers: a case for each number.
+        callers: a case for each number; four are what the open loop measures saturation with.
         pictures: of each caller in a round.
         first_job: number of the round's first job.
     """
@@ -43,7 +43,7 @@ class Concurrency:
     once = False
     side: int = 256
     parameters: Parameters = _SHORT
-    callers: tuple[int, ...] = (1, 4)
+    callers: tuple[int, ...] = (1,)
     pictures: int = 2
 
     def run(self, context: Context) -> Iterator[Row]:

@@ -133,12 +133,12 @@ class _Transformers:
         import torch
         from transformers import SamModel
 
-        from packshot_export.loading import quiet_libraries
+        from packshot_export.checkpoints import Source
+        from packshot_export.loading import load_model
 
         self._torch = torch
-        # As the default repository computes it; the file is in half precision.
-        with quiet_libraries():
-            self._model: Any = SamModel.from_pretrained(checkpoints / "sam", dtype=torch.float32).eval()
+        # In fp32, as the default repository computes it; the file is in half precision.
+        self._model: Any = load_model(Source("sam", str(checkpoints / "sam")), SamModel)
 
     def segment(self, square: np.ndarray, points: np.ndarray) -> None:
         """One prompt.
