@@ -16,7 +16,8 @@ from packshot_pocket.diffusion.latents import LatentSet
 LAST_SHARE = 0.08
 #: Weight of cells that hold nothing but product: they are pasted over.
 _KEPT_WEIGHT = 0.2
-#: Of cells near the product, where shadows fall and halos would show.
+#: Of cells near the product, where shadows fall and halos would show, and of those at its outline: a cell is
+#: what its first pixel is, so that much of one that is not to be painted may be table.
 _RIM_WEIGHT = 2.0
 
 
@@ -59,7 +60,9 @@ def add_noise(
     noise = torch.randn(latents.shape, generator=generator, device=device)
     target = signal * noise - spread * latents
     near = max_pool2d(1 - masks, 5, stride=1, padding=2) * masks
-    weights = masks + near * (_RIM_WEIGHT - 1) + (1 - masks) * _KEPT_WEIGHT
+    outline = max_pool2d(masks, 3, stride=1, padding=1) * (1 - masks)
+    rim, inside = near + outline, 1 - masks - outline
+    weights = (masks - near) + rim * _RIM_WEIGHT + inside * _KEPT_WEIGHT
     sample = torch.cat([signal * latents + spread * noise, masks, masked], dim=1)
     return Noised(sample, timesteps, target, weights)
 
