@@ -109,21 +109,6 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def rng_state(device: torch.device) -> dict[str, Tensor]:
-    """State of torch's generators."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def restore_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """The inverse of :func:`rng_state`; a state from another kind of device is left out."""
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-
-
 def autocast(device: torch.device) -> AbstractContextManager[Any]:
     """bfloat16 arithmetic; it pays on GPUs and on CPUs that know it."""
     return torch.autocast(device.type, torch.bfloat16)

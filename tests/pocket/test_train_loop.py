@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,13 @@ def test_a_training_that_was_stopped_ends_with_the_numbers_of_one_that_was_not(t
     assert rest.calls == 3
     for one, other in zip(whole.published, rest.published, strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_training_does_not_go_on_where_what_it_stands_on_has_gone_on_without_it(tmp_path):
+    Loop(Fit(), replace(run(tmp_path), foundation={"vae": 5})).train()
+    Loop(Fit(), replace(run(tmp_path, resume=True), foundation={"vae": 5}))
+    with pytest.raises(ValueError, match=r"got \{'vae': 9\} steps of what .* expected \{'vae': 5\}"):
+        Loop(Fit(), replace(run(tmp_path, resume=True), foundation={"vae": 9}))
 
 
 def test_without_resume_a_training_begins_anew(tmp_path):

@@ -24,7 +24,7 @@ from packshot_pocket.text.tokenizer import make_tokenizer, token_ids
 from packshot_pocket.train import cli
 from packshot_pocket.train.plan import PLANS, Stage
 from packshot_pocket.train.request import Request
-from packshot_pocket.training import Budget
+from packshot_pocket.training import Budget, load_state
 from packshot_pocket.vae import task as vae_task
 
 
@@ -70,6 +70,10 @@ def test_every_training_leaves_a_sheet_and_a_state(family):
     for model in ("vae", "diffusion", "controlnet"):
         assert (family / "training" / model / f"{model}-000002.png").is_file()
         assert (family / "training" / model / "state.pt").is_file()
+    assert load_state(family / "training" / "controlnet" / "state.pt")["foundation"] == {
+        "vae": 2,
+        "diffusion": 2,
+    }
 
 
 def test_the_checkpoints_are_a_family_that_can_be_exported(family, tmp_path):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from packshot_pocket.optimizers import make_optimizers
 from packshot_pocket.sam.model import POCKET, SamSpec, grown_sam, make_sam, save_sam
 from packshot_pocket.sam.samples import SamSamples
 from packshot_pocket.sam.step import TrainedSam
@@ -24,8 +25,6 @@ from packshot_pocket.training import (
     autocast,
     learning_rate,
     load_state,
-    restore_rng,
-    rng_state,
     save_state,
     seed_everything,
 )
@@ -93,7 +92,7 @@ class SamTrainer:
             self.model.grouping.load_state_dict(_part(state, "grouping"))
         elif training.start:
             _start_grouping(self.model.grouping, training.start)
-        self.optimizers = _optimizers(self.model)
+        self.optimizers = make_optimizers(self.model, _DECAY)
         self.ema = Ema(self.model.sam, training.ema_decay)
         self.step, seconds = 0, 0.0
         if state:
@@ -101,7 +100,6 @@ class SamTrainer:
             self.ema.load_state_dict(state["ema"])
             for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(its)
-            restore_rng(state["rng"], self.device)
         self.progress = Progress("sam", training.budget, seconds=seconds)
 
     def run(self) -> None:
@@ -110,6 +108,8 @@ class SamTrainer:
         for batch in self._batches():
             if self._fraction() >= 1:
                 break
+            # A step's randomness depends on its number alone: that is all a resumed training needs to know.
+            torch.manual_seed(self.training.seed * 2**32 + self.step)
             metrics = self._learn({name: tensor.to(self.device) for name, tensor in batch.items()})
             self.step += 1
             self.ema.update(self.step)
@@ -127,7 +127,6 @@ class SamTrainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.progress.elapsed_s,
-            "rng": rng_state(self.device),
         }
         save_state(self.training.output / STATE_FILE, state)
         averaged = make_sam(self.training.spec)
@@ -183,25 +182,6 @@ def _part(state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     return {
         key.removeprefix(prefix): tensor for key, tensor in state["model"].items() if key.startswith(prefix)
     }
-
-
-def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of linear layers, AdamW for all else; each step sets the rate of both.
-
-    Muon's steps are scaled to the size of AdamW's (Liu et al., Muon is Scalable for LLM Training, 2025).
-    """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
-    matrices = [p for p in trained if id(p) in linear]
-    others = [p for p in trained if id(p) not in linear]
-    groups = [
-        {"params": [p for p in others if p.ndim > 1], "weight_decay": _DECAY},
-        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return [
-        torch.optim.Muon(matrices, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(groups, betas=(0.9, 0.98)),
-    ]
 
 
 class _InOrder(torch.utils.data.Sampler[int]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from packshot_pocket.optimizers import make_optimizers
 from packshot_pocket.train.plan import Stage
 from packshot_pocket.training import Budget, Ema, Progress, autocast, learning_rate, load_state, save_state
 
-_STATE = "state.pt"
+STATE = "state.pt"
 #: Steps whose numbers are fetched at once.
 _TOLD_TOGETHER = 4
+#: Of the weights, for each step at a rate of 1.
+_DECAY = 0.01
 
 
 class Task(Protocol):
@@ -65,6 +68,7 @@ class Run:
         resume: go on from the folder's state, if there is one.
         compile: compile what a step calls.
         save_every_s, sheet_every_s: seconds.
+        foundation: steps of the trainings whose models this one stands on, by model.
     """
 
     folder: Path
@@ -76,23 +80,19 @@ class Run:
     compile: bool
     save_every_s: float
     sheet_every_s: float
+    foundation: Mapping[str, int] = field(default_factory=dict)
 
 
 class Loop:
-    """A training under way."""
+    """A training under way.
+
+    Raises:
+        ValueError: it is to go on, but the models that it stands on have gone on without it.
+    """
 
     def __init__(self, task: Task, run: Run) -> None:
         self.task, self.run = task, run
-        parameters = [p for p in task.trained.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.01},
-                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            betas=(0.9, 0.98),
-            fused=run.device.type == "cuda",
-        )
-        self.parameters = parameters
+        self.optimizers = make_optimizers(task.trained, _DECAY)
         self.ema = Ema(task.trained, run.stage.ema_decay)
         self.averaged = copy.deepcopy(task.trained).eval().requires_grad_(False)
         if run.compile:
@@ -127,11 +127,12 @@ class Loop:
         state = {
             "trained": self.task.trained.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.progress.elapsed_s,
+            "foundation": dict(self.run.foundation),
         }
-        save_state(self.run.folder / _STATE, state)
+        save_state(self.run.folder / STATE, state)
 
     def draw(self) -> None:
         """Write a sheet of the averaged weights' samples."""
@@ -159,27 +160,34 @@ class Loop:
     def _learn(self, fraction: float) -> dict[str, Tensor]:
         stage = self.run.stage
         rate = learning_rate(stage.peak_rate, fraction, self.step, stage.warmup_steps)
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
         # A step's randomness depends on its number alone: that is all a resumed training needs to know.
         generator = torch.Generator(self.run.device).manual_seed(self.run.seed * 2**32 + self.step)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.task.trained.zero_grad(set_to_none=True)
         with autocast(self.run.device):
             loss, metrics = self.task.loss(generator, fraction)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
+        norm = nn.utils.clip_grad_norm_(self.task.trained.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
         return {"loss": loss, "norm": norm, **metrics}
 
     def _fraction(self) -> float:
         return self.run.budget.fraction(self.step, self.progress.elapsed_s)
 
     def _restore(self) -> float:
-        state: dict[str, Any] | None = load_state(self.run.folder / _STATE)
+        state: dict[str, Any] | None = load_state(self.run.folder / STATE)
         if state is None:
             return 0.0
+        if state["foundation"] != self.run.foundation:
+            raise ValueError(
+                f"resume: got {dict(self.run.foundation)} steps of what {self.task.name} stands on, "
+                f"expected {state['foundation']}, as when it was trained; without --resume it begins anew"
+            )
         self.task.trained.load_state_dict(state["trained"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(its)
         self.step = state["step"]
         return state["seconds"]

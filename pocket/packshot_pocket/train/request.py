@@ -12,9 +12,12 @@ from transformers import CLIPTokenizer
 
 from packshot_pocket.diffusion.latents import LatentSet, encode_pool
 from packshot_pocket.scenes.pool import Pool
-from packshot_pocket.train.loop import Run
+from packshot_pocket.train.loop import STATE, Run
 from packshot_pocket.train.plan import PLANS, Device, Plan, Stage
-from packshot_pocket.training import Budget
+from packshot_pocket.training import Budget, load_state
+
+#: What each model's training stands on.
+_ORDER: dict[str, tuple[str, ...]] = {"vae": (), "diffusion": ("vae",), "controlnet": ("vae", "diffusion")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +130,10 @@ class Request:
             compile=self.compile,
             save_every_s=self.plan.save_every_s,
             sheet_every_s=self.plan.sheet_every_s,
+            foundation=self._foundation(),
         )
+
+    def _foundation(self) -> dict[str, int]:
+        """How far the trainings before this one are; those without a state are left out."""
+        states = {name: load_state(self.output / "training" / name / STATE) for name in _ORDER[self.model]}
+        return {name: state["step"] for name, state in states.items() if state}

@@ -1,0 +1,57 @@
+"""Which optimizer learns which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class Muon(torch.optim.Muon):
+    """torch's, which knows matrices only, for filters, too: each output of a layer has a row.
+
+    Steps are scaled to the size of AdamW's (Liu et al., Muon is Scalable for LLM Training, 2025).
+
+    Args:
+        params: matrices, or filters of four dimensions in either of torch's layouts; they stay in place.
+    """
+
+    def __init__(self, params: Iterable[Tensor], weight_decay: float) -> None:
+        self._shaped = list(params)
+        rows = [_in_order(p.detach(), p).view(len(p), -1) for p in self._shaped]
+        super().__init__(rows, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    def step(self, closure: None = None) -> None:
+        """See :class:`torch.optim.Muon`."""
+        (group,) = self.param_groups
+        for rows, parameter in zip(group["params"], self._shaped, strict=True):
+            grad = parameter.grad
+            rows.grad = None if grad is None else _in_order(grad, parameter).reshape(rows.shape)
+        super().step(closure)
+
+
+def _in_order(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """A tensor of the parameter's shape, its dimensions in the order that the parameter has in memory."""
+    return tensor if parameter.is_contiguous() else tensor.permute(0, 2, 3, 1)
+
+
+def make_optimizers(model: nn.Module, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for linear layers and filters, AdamW for all else; a step is one of both.
+
+    Args:
+        model: on its device; what it does not train is left out.
+        weight_decay: of all but biases and the like, for each step at a rate of 1.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    layers = (module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+    shaped = {id(layer.weight) for layer in layers}
+    others = [p for p in trained if id(p) not in shaped]
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [
+        Muon((p for p in trained if id(p) in shaped), weight_decay),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=trained[0].is_cuda),
+    ]
