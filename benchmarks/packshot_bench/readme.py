@@ -125,10 +125,14 @@ def repeated(once: Report, again: Report) -> str:
 
 def weights(evaluation: Mapping[str, Any]) -> str:
     """Markdown of how good the default weights are, next to what they should be."""
-    machine = evaluation["machine"]
-    where = machine["gpu"] or f"{machine['cores']} cores of a processor"
+    measured: dict[str, list[str]] = {}
+    for name, section in evaluation["sections"].items():
+        machine = section["machine"]
+        where = machine["gpu"] or f"{machine['cores']} cores of a processor"
+        measured.setdefault(f"on {where}, at commit `{section['commit']}`", []).append(name)
+    each = [how if len(measured) == 1 else f"{', '.join(names)} {how}" for how, names in measured.items()]
     lines = [
-        f"Measured on {where}, at commit `{evaluation['commit']}`:",
+        f"Measured {'; '.join(each)}:",
         "",
         "| | value | target | met | of | rendered pictures themselves |",
         "| --- | ---: | ---: | --- | ---: | ---: |",

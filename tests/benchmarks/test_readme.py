@@ -75,13 +75,18 @@ def test_figures_of_the_weights_name_what_is_missed():
         {"name": "IoU", "value": 0.95, "n": 8, "at_least": 0.9, "passed": True, "truth": 1.0},
         {"name": "seconds", "value": None, "n": 1, "passed": None},
     ]
-    machine = {"gpu": None, "cores": 2}
-    found = {"commit": "abc", "machine": machine, "sections": {"vae": {"measures": measures}}}
-    assert weights(found).splitlines()[-3:] == [
+    section = {"commit": "abc", "machine": {"gpu": None, "cores": 2}, "measures": measures}
+    first, *_, one, two, three = weights({"sections": {"vae": section}}).splitlines()
+    assert first == "Measured on 2 cores of a processor, at commit `abc`:"
+    assert [one, two, three] == [
         "| vae: PSNR, dB | 35.2 | ≥ 36 | **no** | 96 |  |",
         "| vae: IoU | 0.95 | ≥ 0.9 | yes | 8 | 1 |",
         "| vae: seconds |  |  |  | 1 |  |",
     ]
+    later = {**section, "commit": "def", "measures": []}
+    assert weights({"sections": {"vae": section, "sam": later}}).startswith(
+        "Measured vae on 2 cores of a processor, at commit `abc`; sam on 2 cores of a processor, at commit `def`:"
+    )
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{BEGIN}{END}{BEGIN}{END}"])

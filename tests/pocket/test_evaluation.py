@@ -24,7 +24,7 @@ from packshot_pocket.evaluation.pictures import (
     rim_gradient,
     shadow_ratio,
 )
-from packshot_pocket.evaluation.report import Measure, Section, table, write_report
+from packshot_pocket.evaluation.report import Measure, ReportFile, Section, table
 from packshot_pocket.evaluation.scenes import Findings, examine, scene_measures
 from packshot_pocket.evaluation.segmentation import Answer
 from packshot_pocket.evaluation.sheets import write_sheets
@@ -199,13 +199,28 @@ def test_measures_know_whether_they_pass():
 
 def test_a_report_has_numbers_targets_and_where_they_come_from(tmp_path):
     section = Section("vae", (0, 9), [Measure("PSNR, dB", 36.54321, 10, at_least=36)])
-    write_report(tmp_path / "evaluation.json", [section], tmp_path)
+    ReportFile(tmp_path / "evaluation.json", tmp_path).add(section)
     report = json.loads((tmp_path / "evaluation.json").read_text())
-    assert report["machine"]["cores"] > 0
+    assert report["sections"]["vae"]["machine"]["cores"] > 0
     assert report["sections"]["vae"]["measures"] == [
         {"name": "PSNR, dB", "value": 36.5432, "n": 10, "at_least": 36, "passed": True}
     ]
     assert "pass" in table(section)
+
+
+def test_a_section_that_is_measured_again_leaves_the_others_where_they_are_to_be_kept(tmp_path):
+    path = tmp_path / "evaluation.json"
+    first = ReportFile(path, tmp_path)
+    for name in ("vae", "sam"):
+        first.add(Section(name, (0, 9), [Measure("one", 1.0, 10)]))
+    ReportFile(path, tmp_path, keep=True).add(Section("vae", (0, 9), [Measure("one", 2.0, 10)]))
+    sections = json.loads(path.read_text())["sections"]
+    assert {name: section["measures"][0]["value"] for name, section in sections.items()} == {
+        "vae": 2,
+        "sam": 1,
+    }
+    ReportFile(path, tmp_path).add(Section("vae", (0, 9), [Measure("one", 3.0, 10)]))
+    assert list(json.loads(path.read_text())["sections"]) == ["vae"]
 
 
 def test_sheets_are_split_into_pages(tmp_path):

@@ -11,10 +11,9 @@ import pytest
 from packshot.parameters import Parameters
 from packshot_export.families import make_family
 from packshot_pocket.evaluation.__main__ import main
-from packshot_pocket.evaluation.materials import MaterialNet, load_materials, read_material
+from packshot_pocket.evaluation.materials import MaterialNet, load_materials, read_material, save_materials
 from packshot_pocket.evaluation.painting import Order, Painter, composed
 from packshot_pocket.renderer import MATERIALS, render_studio
-from packshot_pocket.training import save_state
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def checkpoints(tmp_path_factory) -> Path:
 
 
 def untrained(path: Path) -> None:
-    save_state(path, {"net": MaterialNet().state_dict(), "materials": list(MATERIALS)})
+    save_materials(path, MaterialNet())
 
 
 def test_a_picture_has_the_real_product_and_does_not_depend_on_its_neighbours(checkpoints):
@@ -65,3 +64,9 @@ def test_the_command_writes_every_section_and_fails_random_weights(checkpoints, 
     for sheet in ("vae-1", "scenes-1", "negative-1", "controlnet-1", "sam-1", "coffee-1"):
         assert (tmp_path / f"{sheet}.png").stat().st_size > 1000
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_speed_alone_needs_a_repository(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--checkpoints", str(tmp_path), "--output", str(tmp_path), "--only", "speed"])
+    assert "expected the family as exported" in capsys.readouterr().err

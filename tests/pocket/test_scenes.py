@@ -44,6 +44,14 @@ def test_a_pool_that_is_there_is_not_drawn_again(tmp_path, small_shards, monkeyp
     pool.fill(workers=1)
 
 
+def test_another_renderer_s_pictures_are_drawn_anew(tmp_path, small_shards, monkeypatch):
+    pool = Pool(tmp_path, "snapshot", 2, size=64)
+    pool.draw(0)
+    assert pool.path("captions", 0).is_file()
+    monkeypatch.setattr(pools, "renderer_version", lambda: "another")
+    assert not pool.path("captions", 0).is_file()
+
+
 def test_missing_shards_are_drawn_by_other_processes(tmp_path):
     pool = Pool(tmp_path, "snapshot", 128, size=16)
     pool.fill(workers=1)

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from packshot.contract import MASK_THRESHOLD
+from packshot_pocket.renderer import renderer_version
 from packshot_pocket.scenes.pool import SHARD, Pool
 from packshot_pocket.text.tokenizer import token_ids
 from packshot_pocket.training import autocast, load_state, save_state
@@ -164,7 +165,8 @@ def mirrored_caption(caption: str) -> str:
 
 
 def _key(vae: AutoencoderKL, pool: Pool, mirrored: bool, shrink: int) -> str:
-    digest = hashlib.sha256(f"{pool.kind} {pool.count} {pool.size} {mirrored} {shrink}".encode())
+    pictures = f"{pool.kind} {pool.count} {pool.size} {renderer_version()} {mirrored} {shrink}"
+    digest = hashlib.sha256(pictures.encode())
     for module in (vae.encoder, vae.quant_conv):
         for tensor in module.state_dict().values():
             digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

@@ -12,7 +12,7 @@ from packshot.parameters import Parameters
 from packshot_pocket.evaluation.control import evaluate_control
 from packshot_pocket.evaluation.materials import load_materials
 from packshot_pocket.evaluation.painting import Painter
-from packshot_pocket.evaluation.report import Section, table, write_report
+from packshot_pocket.evaluation.report import ReportFile, Section, table
 from packshot_pocket.evaluation.scenes import evaluate_scenes
 from packshot_pocket.evaluation.segmentation import evaluate_sam
 from packshot_pocket.evaluation.speed import evaluate_speed
@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--output", type=Path, required=True, help="directory of evaluation.json and sheets")
     parser.add_argument("--repository", type=Path, help="the family as exported; without it no speed")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be repeated")
+    parser.add_argument(
+        "--only", choices=SECTIONS, action="append", help="measure this section anew; may be repeated"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--scenes", type=int, default=96, help="scenes to paint, and to encode")
     parser.add_argument("--control-scenes", type=int, default=32, help="scenes painted at each scale")
@@ -38,14 +40,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=1, help="processes that render for the classifier")
     given = parser.parse_args(arguments)
+    if "speed" in (given.only or ()) and not given.repository:
+        parser.error("--only speed: got no --repository, expected the family as exported")
     given.output.mkdir(parents=True, exist_ok=True)
+    report = ReportFile(given.output / "evaluation.json", given.checkpoints, keep=bool(given.only))
     sections = []
     for section in _evaluated(given):
         sections.append(section)
         sys.stdout.write(table(section) + "\n")
         sys.stdout.flush()
         # After each: an interrupted evaluation has what it got to.
-        write_report(given.output / "evaluation.json", sections, given.checkpoints)
+        report.add(section)
     return int(any(measure.passed is False for section in sections for measure in section.measures))
 
 

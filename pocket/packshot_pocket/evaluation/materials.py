@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from packshot_pocket.renderer import MATERIALS, render_studio
+from packshot_pocket.renderer import MATERIALS, render_studio, renderer_version
 from packshot_pocket.training import Budget, Progress, learning_rate, load_state, save_state
 
 #: Tables are in the lower part of a picture, from this part of the height on.
@@ -121,14 +121,19 @@ def train_materials(
         optimizer.step()
         right = (logits.argmax(dim=1) == truth).float().mean()
         progress.tell(step, len(chosen), loss=loss.item(), right=right.item())
-    save_state(path, {"net": net.cpu().state_dict(), "materials": list(MATERIALS)})
+    save_materials(path, net.cpu())
     return net.eval()
 
 
+def save_materials(path: Path, net: MaterialNet) -> None:
+    """Write a classifier, on the CPU, and what it was trained on."""
+    save_state(path, {"net": net.state_dict(), "renderer": renderer_version()})
+
+
 def load_materials(path: Path, workers: int = 1, device: str = "cpu") -> MaterialNet:
-    """The classifier of a file, trained first if there is none or if it knows other materials."""
+    """The classifier of a file, trained first if there is none, or one of another renderer's scenes."""
     state = load_state(path)
-    if state is None or state["materials"] != list(MATERIALS):
+    if state is None or state["renderer"] != renderer_version():
         return train_materials(path, workers=workers, device=device)
     net = MaterialNet()
     net.load_state_dict(state["net"])

@@ -78,15 +78,29 @@ class Section:
         }
 
 
-def write_report(path: Path, sections: Sequence[Section], checkpoints: Path) -> None:
-    """Write the sections, and where and with what they were measured."""
-    report = {
-        "checkpoints": checkpoints.name,
-        "commit": _commit(),
-        "machine": machine(),
-        "sections": {section.name: section.as_dict() for section in sections},
-    }
-    path.write_text(json.dumps(report, indent=1) + "\n")
+class ReportFile:
+    """``evaluation.json``: each section with where and with what it was measured.
+
+    Args:
+        path: of the file.
+        checkpoints: directory of what is measured.
+        keep: the sections that the file has, until they are measured again.
+    """
+
+    def __init__(self, path: Path, checkpoints: Path, keep: bool = False) -> None:
+        self.path, self.checkpoints = path, checkpoints.name
+        self._sections: dict[str, Any] = {}
+        if keep and path.is_file():
+            self._sections = json.loads(path.read_text())["sections"]
+
+    def add(self, section: Section) -> None:
+        """Write the file anew, with this section; a stop at any moment leaves the old file or the new one."""
+        measured = {"commit": _commit(), "machine": machine(), **section.as_dict()}
+        self._sections = {**self._sections, section.name: measured}
+        report = {"checkpoints": self.checkpoints, "sections": self._sections}
+        scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        scratch.write_text(json.dumps(report, indent=1) + "\n")
+        os.replace(scratch, self.path)
 
 
 def machine() -> dict[str, Any]:

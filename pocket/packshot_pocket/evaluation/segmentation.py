@@ -148,7 +148,7 @@ def _ask_product(
 ) -> Iterator[Asked]:
     answer = photo.ask([click(rng, mask)])
     yield Asked("point", seed, studio, answer.ious(mask), answer.iou_predictions)
-    answer = photo.ask(box=rough_box(rng, mask, _BOX_SLACK))
+    answer = photo.ask(box=rough_box(rng, mask, _BOX_SLACK, exact=0))
     yield Asked("box", seed, studio, answer.ious(mask), answer.iou_predictions)
 
 
@@ -241,7 +241,7 @@ def _sheet_row(
     for one in answer.masks:
         marked = outlined(image, one)
         row.append(cv2.circle(marked, (int(point[0]), int(point[1])), 3, (255, 0, 0), -1))
-    box = rough_box(rng, mask, _BOX_SLACK)
+    box = rough_box(rng, mask, _BOX_SLACK, exact=0)
     x0, y0, x1, y1 = (int(value) for value in box)
     marked = outlined(image, photo.ask(box=box).masks[0])
     row.append(cv2.rectangle(marked, (x0, y0), (x1, y1), (255, 0, 0), 1))

@@ -6,6 +6,7 @@ from packshot_pocket.renderer.products import PRODUCTS as _PRODUCTS
 from packshot_pocket.renderer.scene import LightSide, Scene, Snapshot, SnapshotObject, Split, StudioTruth
 from packshot_pocket.renderer.snapshot import render_snapshot
 from packshot_pocket.renderer.studio import render_studio
+from packshot_pocket.renderer.version import renderer_version
 
 PRODUCTS: tuple[str, ...] = tuple(_PRODUCTS)
 MATERIALS: tuple[str, ...] = tuple(_MATERIALS)
@@ -22,4 +23,5 @@ __all__ = [
     "StudioTruth",
     "render_snapshot",
     "render_studio",
+    "renderer_version",
 ]

@@ -36,19 +36,22 @@ def near_miss(rng: _Rng, mask: np.ndarray, reach: float = 0.15) -> tuple[float, 
     return click(rng, beside) if beside.any() else None
 
 
-def rough_box(rng: _Rng, mask: np.ndarray, slack: float = 0.06) -> tuple[float, float, float, float]:
-    """A box round a mask, each side off by some of the box' own size; outwards more often than inwards.
+def rough_box(
+    rng: _Rng, mask: np.ndarray, slack: float = 0.06, exact: float = 0.5
+) -> tuple[float, float, float, float]:
+    """A box round a mask, its sides off by some of the box' own size; outwards more often than inwards.
 
     Args:
         mask: bool [H, W] with at least one pixel.
         slack: spread of an edge's error, as a part of the box' width or height.
+        exact: how often a box has no error.
 
     Returns:
         x0, y0, x1, y1 in pixels, at least 2 apart, inside the picture.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x0, x1, y0, y1 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
-    out = np.clip(rng.normal(0.3 * slack, slack, 4), -1.5 * slack, 3 * slack) * rng.integers(0, 2)
+    out = np.clip(rng.normal(0.3 * slack, slack, 4), -1.5 * slack, 3 * slack) * (rng.random() >= exact)
     width, height = x1 - x0, y1 - y0
     left, right = max(x0 - out[0] * width, 0), min(x1 + out[1] * width, mask.shape[1])
     top, bottom = max(y0 - out[2] * height, 0), min(y1 + out[3] * height, mask.shape[0])

@@ -1,7 +1,7 @@
 """A pool of rendered pictures: shards of arrays, drawn by several processes, mapped into memory.
 
-A shard depends on its number alone, so a pool can grow, be drawn in several goes or by several
-commands at once, and always holds the same pictures.
+A shard depends on its number and the renderer alone, so a pool can grow, be drawn in several goes or by
+several commands at once, and always holds the same pictures; another renderer's lie in another folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from packshot.canvas import GREY
 from packshot.edges import canny
-from packshot_pocket.renderer import render_snapshot, render_studio
+from packshot_pocket.renderer import render_snapshot, render_studio, renderer_version
 
 Kind = Literal["studio", "snapshot"]
 
@@ -63,7 +63,8 @@ class Pool:
     def path(self, name: str, shard: int) -> Path:
         """File of an array of a shard; ``captions`` is JSON and written last."""
         suffix = "json" if name == "captions" else "npy"
-        return self.directory / f"{self.kind}-{self.size}" / f"{name}-{shard:05d}.{suffix}"
+        folder = self.directory / f"{self.kind}-{self.size}-{renderer_version()}"
+        return folder / f"{name}-{shard:05d}.{suffix}"
 
     def arrays(self, name: str) -> Iterator[np.ndarray]:
         """An array, shard after shard: uint8 [SHARD, size, size, …], mapped, read-only."""
