@@ -70,7 +70,10 @@ def main(arguments: list[str]) -> int:
     torch.backends.cudnn.allow_tf32 = False
     dtype = torch.float16 if options.device == "cuda" else torch.float32
     models = Models(TINY if options.tiny else FULL, options.device, dtype)
-    report = Report(options.output, environment, options.budget_s)
+    try:
+        report = Report(options.output, environment, options.budget_s)
+    except ValueError as error:
+        parser.error(f"--output: {error}")
     clock = Clock(options.device, samples=2 if options.tiny else 5, sample_s=0.01 if options.tiny else 0.1)
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), quiet_libraries():
         warnings.simplefilter("ignore")  # torch's and the exporter's, which are not about what is measured

@@ -23,6 +23,9 @@ class Report:
         output: the JSON file, or None for none. Sections that it has already are kept if they are not run.
         environment: what is the same for all rows.
         budget_s: seconds from now in which sections may begin.
+
+    Raises:
+        ValueError: the sections that the file has are of another card, device or size of models.
     """
 
     def __init__(self, output: Path | None, environment: Row, budget_s: float) -> None:
@@ -30,6 +33,9 @@ class Report:
         self.result: Row = {"sections": {}}
         if output is not None and output.exists():
             self.result = json.loads(output.read_text())
+            there, here = _measured_on(self.result["environment"]), _measured_on(environment)
+            if there != here:
+                raise ValueError(f"{output}: got results of {there}, expected those of {here}")
         self.result["environment"] = environment
         self.failures = 0
 
@@ -80,3 +86,9 @@ class Report:
     def _write(self) -> None:
         if self._output is not None:
             self._output.write_text(json.dumps(self.result, indent=1) + "\n")
+
+
+def _measured_on(environment: Row) -> Row:
+    """What may not change between the sections of a result."""
+    gpu = environment.get("gpu")
+    return {"gpu": gpu and gpu["name"], "device": environment.get("device"), "tiny": environment.get("tiny")}

@@ -22,7 +22,6 @@ class Probe:
     def __init__(self) -> None:
         random = np.random.default_rng(0)
         self._factors = [random.random((_SIDE, _SIDE), np.float32) for _ in range(2)]
-        self()
 
     def __call__(self) -> float:
         """Seconds of a look, on average of those taken now."""

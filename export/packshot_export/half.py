@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -30,9 +30,10 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 _IN_FP32 = (Attention, nn.GroupNorm)
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
-def half(module: nn.Module) -> nn.Module:
+def half(module: _Module) -> _Module:
     """A copy in fp16, with the parts in fp32 that need it; the original stays as it is, for the proof."""
     copied = copy.deepcopy(module).half()
     for vae in copied.modules():

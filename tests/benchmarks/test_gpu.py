@@ -90,6 +90,15 @@ def test_a_later_run_of_other_sections_keeps_the_earlier_ones(tmp_path):
     assert "not begun" in late.rows("two")[0]["error"]
 
 
+def test_another_card_s_results_are_not_mixed_with_these(tmp_path):
+    output = tmp_path / "result.json"
+    Report(output, {"gpu": {"name": "one"}}, 60).run("limits", lambda: iter([{"name": "first"}]))
+    before = output.read_text()
+    with pytest.raises(ValueError, match=r"'one'.* expected those of .*'another'"):
+        Report(output, {"gpu": {"name": "another"}}, 60)
+    assert output.read_text() == before
+
+
 def test_a_gpu_that_is_not_there_is_said_at_once(capsys):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
