@@ -84,28 +84,29 @@ def make_concrete(dice: Dice) -> Material:
     """Cloudy grey with pores."""
     rng = dice.texture()
     base = dice.uniform(118, 178) * np.array([1.0, 0.99, 0.965], np.float32)
-    tone = 0.05 * fractal_noise(rng, HEIGHT, WIDTH, (3, 4), 6, 0.65) + 0.018 * grain(rng, HEIGHT, WIDTH)
-    pores = smoothstep(1.9, 2.4, smooth_noise(rng, HEIGHT, WIDTH, 95, 125))
-    texture = triple(1 + tone - 0.28 * pores) * base
+    tone = 0.08 * fractal_noise(rng, HEIGHT, WIDTH, (3, 4), 6, 0.65) + 0.018 * grain(rng, HEIGHT, WIDTH)
+    pores = smoothstep(1.6, 2.0, smooth_noise(rng, HEIGHT, WIDTH, 34, 66))
+    texture = triple(1 + tone - 0.4 * pores) * base
     return Material(
         "concrete", dice.choice(("concrete", "grey concrete", "raw concrete")), texture, 0.03, 0.04
     )
 
 
 def make_fabric(dice: Dice) -> Material:
-    """A woven cloth with soft folds."""
+    """A coarsely woven cloth, rumpled and lit from the side."""
     name = dice.choice(("white", "beige", "grey", "blue", "green", "pink", "red", "teal"))
     rng = dice.texture()
     colour = shade_of(dice, BACKDROPS[name])
-    threads = rng.uniform(42, 60)
+    threads = rng.uniform(16, 24)
     v, u = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32) / HEIGHT
     wobble = 0.012 * smooth_noise(rng, HEIGHT, WIDTH, 10, 14)
     weave = np.cos(2 * np.pi * threads * (u + wobble)) * np.cos(2 * np.pi * threads * (v + wobble))
     streaks = smooth_noise(rng, HEIGHT, WIDTH, 3, threads * 2) + smooth_noise(
         rng, HEIGHT, WIDTH, threads * 2, 3
     )
-    folds = fractal_noise(rng, HEIGHT, WIDTH, (1.5, 3), 2)
-    relief = 0.10 * weave + 0.03 * streaks + rng.uniform(0.02, 0.07) * folds
+    height = fractal_noise(rng, HEIGHT, WIDTH, (2.5, 4), 3, 0.6)
+    folds = cv2.Sobel(cv2.GaussianBlur(height, (0, 0), 2), cv2.CV_32F, 1, 0, scale=2.0)
+    relief = 0.10 * weave + 0.03 * streaks + rng.uniform(0.12, 0.22) * np.clip(folds, -1, 1)
     cloth = dice.choice(("fabric", "linen", "linen cloth", "fabric"))
     texture = triple(1 + relief) * colour
     return Material("fabric", f"{dice.choice(SYNONYMS[name][:1])} {cloth}", texture, 0.0, 0.05)
