@@ -119,7 +119,7 @@ def compose(placements: Placement | Sequence[Placement], canvas: tuple[int, int]
     # Premultiplied: colours in 0 to 255 times alpha, alpha in 0 to 1.
     layer = np.zeros((height, width, 4), np.float32)
     for index, placement in enumerate(placed):
-        product = _place(placement, width, height, f"placements[{index}]")
+        product = _place(placement, (width, height), f"placements[{index}]")
         layer = product + layer * (1 - product[..., 3:])
     alpha = np.rint(layer[..., 3] * 255).astype(np.uint8)
     colours = layer[..., :3] / np.maximum(layer[..., 3:], 1e-6)
@@ -133,25 +133,48 @@ def compose(placements: Placement | Sequence[Placement], canvas: tuple[int, int]
     )
 
 
-def _place(placement: Placement, width: int, height: int, what: str) -> np.ndarray:
+def product_box(placement: Placement, canvas: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where an upright product lies on a canvas: x0, y0, x1, y1, whole pixels, perhaps beyond its border."""
+    x0, y0, x1, y1 = placement.cutout.box
+    factor = _factor(placement, x1 - x0, y1 - y0, canvas)
+    columns, rows = _whole(x1 - x0, factor), _whole(y1 - y0, factor)
+    left, top = _corner(placement, columns, rows, canvas)
+    return left, top, left + columns, top + rows
+
+
+def _place(placement: Placement, canvas: tuple[int, int], what: str) -> np.ndarray:
     """The product alone on the canvas: float32 [height, width, 4], premultiplied."""
     product = _premultiplied(placement.cutout)
     rows, columns = product.shape[:2]
-    factor = 1.0 if placement.scale is None else placement.scale * min(width / columns, height / rows)
+    factor = _factor(placement, columns, rows, canvas)
     if min(columns, rows) * factor < MIN_PRODUCT_PX:
         got = f"a product of {columns * factor:.1f}x{rows * factor:.1f} pixels"
         raise expected(what, got, f"at least {MIN_PRODUCT_PX} pixels each way")
     quarters = round(placement.rotation_degree / 90)
-    centre = (placement.x * width, placement.y * height)
     if abs(placement.rotation_degree - 90 * quarters) <= WHOLE_TURN_DEGREE:
         # Quarter turns move pixels without mixing them.
         product = _resized(np.rot90(product, quarters), factor)
-        layer = _pasted(product, centre, width, height)
+        layer = _pasted(product, _corner(placement, product.shape[1], product.shape[0], canvas), canvas)
     else:
-        layer = _rotated(product, factor, placement.rotation_degree, centre, width, height)
+        layer = _rotated(product, factor, placement, canvas)
     if not layer[..., 3].any():
         raise expected(what, "a product wholly outside the canvas", "some of it on the canvas")
     return layer
+
+
+def _factor(placement: Placement, columns: int, rows: int, canvas: tuple[int, int]) -> float:
+    """Pixels of the canvas for one of the product's."""
+    return 1.0 if placement.scale is None else placement.scale * min(canvas[0] / columns, canvas[1] / rows)
+
+
+def _corner(placement: Placement, columns: int, rows: int, canvas: tuple[int, int]) -> tuple[int, int]:
+    """The left and top of so many pixels, moved to whole ones."""
+    x, y = placement.x * canvas[0], placement.y * canvas[1]
+    return math.floor(x - columns / 2 + 0.5), math.floor(y - rows / 2 + 0.5)
+
+
+def _whole(side: int, factor: float) -> int:
+    return max(1, round(side * factor))
 
 
 def _premultiplied(cutout: Cutout) -> np.ndarray:
@@ -163,17 +186,16 @@ def _premultiplied(cutout: Cutout) -> np.ndarray:
 def _resized(product: np.ndarray, factor: float) -> np.ndarray:
     if factor == 1:
         return product
-    rows, columns = (max(1, round(side * factor)) for side in product.shape[:2])
+    rows, columns = (_whole(side, factor) for side in product.shape[:2])
     if (rows, columns) == product.shape[:2]:
         return product
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return _legal(cv2.resize(product, (columns, rows), interpolation=how))
 
 
-def _pasted(product: np.ndarray, centre: tuple[float, float], width: int, height: int) -> np.ndarray:
+def _pasted(product: np.ndarray, corner: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
     """At whole pixels, cut off at the canvas' border."""
-    rows, columns = product.shape[:2]
-    left, top = math.floor(centre[0] - columns / 2 + 0.5), math.floor(centre[1] - rows / 2 + 0.5)
+    (rows, columns), (left, top), (width, height) = product.shape[:2], corner, canvas
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + columns, width), min(top + rows, height)
     layer = np.zeros((height, width, 4), np.float32)
@@ -182,18 +204,19 @@ def _pasted(product: np.ndarray, centre: tuple[float, float], width: int, height
     return layer
 
 
-def _rotated(
-    product: np.ndarray, factor: float, degree: float, centre: tuple[float, float], width: int, height: int
-) -> np.ndarray:
+def _rotated(product: np.ndarray, factor: float, placement: Placement, canvas: tuple[int, int]) -> np.ndarray:
     # Interpolating alone would skip pixels when shrinking, so shrink by area first.
     if factor < 1:
         product, factor = _resized(product, factor), 1.0
     rows, columns = product.shape[:2]
     # Continuous coordinates have pixel centres at .5, OpenCV's at whole numbers.
     middle = ((columns - 1) / 2, (rows - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(middle, degree, factor)
-    matrix[:, 2] += (centre[0] - 0.5 - middle[0], centre[1] - 0.5 - middle[1])
-    return _legal(cv2.warpAffine(product, matrix, (width, height), flags=cv2.INTER_CUBIC))
+    matrix = cv2.getRotationMatrix2D(middle, placement.rotation_degree, factor)
+    matrix[:, 2] += (
+        placement.x * canvas[0] - 0.5 - middle[0],
+        placement.y * canvas[1] - 0.5 - middle[1],
+    )
+    return _legal(cv2.warpAffine(product, matrix, canvas, flags=cv2.INTER_CUBIC))
 
 
 def _legal(premultiplied: np.ndarray) -> np.ndarray:

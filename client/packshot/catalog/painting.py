@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from packshot.canvas import Composition, compose
+from packshot.catalog.enlarging import Enlargement
 from packshot.catalog.gate import Measures, measure
 from packshot.catalog.layout import aspect_ratio, canvas_of
 from packshot.catalog.shadows import soft_shadow
@@ -34,10 +34,12 @@ class Layers:
     Attributes:
         painted: at the size of the canvas.
         delivered: at the size of the finished picture; the same object if that is the canvas.
+        enlargement: from one to the other; None if they are the same.
     """
 
     painted: Composition
     delivered: Composition
+    enlargement: Enlargement | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,12 @@ def layers(cutout: Cutout, style: Style, canvas: tuple[int, int]) -> Layers:
         InvalidArgument: the product cannot be placed there.
     """
     size = style.output_size
-    placement = style.layout.place(cutout, canvas)
-    painted = compose(placement, canvas)
-    # Fractions of the canvas are those of the larger picture, too.
-    return Layers(painted, painted if size in (None, canvas) else compose(placement, size))
+    if size is None or size == canvas:
+        painted = compose(style.layout.place(cutout, canvas), canvas)
+        return Layers(painted, painted, None)
+    enlargement = Enlargement(canvas, size)
+    placement = enlargement.place(style.layout, cutout)
+    return Layers(compose(placement, canvas), compose(enlargement.over(placement), size), enlargement)
 
 
 async def paint(
@@ -145,10 +149,9 @@ def _finished(
     began, image = time.perf_counter(), shot.image
     measures = measure(image, placed.painted, found, mask_iou)
     timings_s["gate"] = time.perf_counter() - began
-    if placed.delivered is not placed.painted:
-        # The scene is enlarged; the product comes from its photo, at full sharpness.
-        scene = cv2.resize(image, placed.delivered.size, interpolation=cv2.INTER_LANCZOS4)
-        image = paste_back(placed.delivered, scene)
+    if placed.enlargement:
+        # The product comes from its photo, at full sharpness.
+        image = paste_back(placed.delivered, placed.enlargement.picture(image))
     return Picture(image, measures, shot.parameters.as_dict(), timings_s)
 
 
