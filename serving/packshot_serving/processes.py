@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _LOOK_S = 0.1
@@ -13,25 +13,30 @@ _QUIET_SHARE = 0.25
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def living_children(pid: int) -> Mapping[int, float]:
+def living_children(pid: int, among: Iterable[int] | None = None) -> Mapping[int, float]:
     """Processes whose parent is ``pid``, without those that have ended and wait to be reaped.
+
+    Args:
+        pid: of the parent.
+        among: the only ones to look at; None: whatever runs on this machine.
 
     Returns:
         Seconds of processor time that each has had, by process.
     """
+    if among is None:
+        among = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     found = {}
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
+    for candidate in among:
         try:
-            stat = Path(entry.path, "stat").read_text()
+            stat = Path(f"/proc/{candidate}/stat").read_bytes()
         except OSError:  # it ended while we looked
             continue
-        # "pid (name) state parent …"; the name may hold spaces and brackets. See proc_pid_stat(5).
-        state, parent, *others = stat.rpartition(")")[2].split()
-        if int(parent) == pid and state != "Z":
+        # "pid (name) state parent …"; the name may hold spaces, brackets
+        # and, since the kernel cuts it at 15 bytes, half a letter. See proc_pid_stat(5).
+        state, parent, *others = stat.rpartition(b")")[2].split()
+        if int(parent) == pid and state != b"Z":
             user, system = others[9:11]
-            found[int(entry.name)] = (int(user) + int(system)) / _TICKS_PER_S
+            found[candidate] = (int(user) + int(system)) / _TICKS_PER_S
     return found
 
 

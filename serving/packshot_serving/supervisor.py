@@ -89,12 +89,13 @@ def _wait(server: subprocess.Popen[bytes], watched: set[int], stop: threading.Ev
             return status if status >= 0 else 128 - status
         if stop.is_set():
             continue
-        living = living_children(server.pid).keys()
-        if watched <= living:
+        models = frozenset(watched)  # the signal that adds to them may come at any time
+        living = living_children(server.pid, models).keys()
+        if models <= living:
             continue
         lost_since = lost_since or time.monotonic()
         if time.monotonic() - lost_since > STUB_GRACE_S:
-            lost = ", ".join(map(str, sorted(watched - living)))
+            lost = ", ".join(map(str, sorted(models - living)))
             sys.stdout.write(
                 f"packshot: the process of a Python model died (pid {lost}); ending the server\n"
             )

@@ -13,6 +13,13 @@ import pytest
 from packshot_serving.processes import living_children
 
 BUSY = "while True: pass"
+#: A script called sauvegardes_clés.sh, as the kernel cuts its name: in the middle of a letter.
+HALF_A_LETTER = r"""
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b"sauvegardes_cl\xc3", 0, 0, 0)  # PR_SET_NAME
+print("named", flush=True)
+time.sleep(100)
+"""
 WAIT = "from packshot_serving.processes import wait_until_siblings_rest as wait; print(wait({}))"
 
 
@@ -32,6 +39,18 @@ def test_children_have_had_processor_time():
         assert found[busy.pid] > 0.3
         assert found[idle.pid] < found[busy.pid]
     assert not living_children(os.getpid()).keys() & {busy.pid, idle.pid}
+
+
+def test_one_may_look_at_some_only():
+    with child("import time; time.sleep(100)") as one, child("import time; time.sleep(100)") as other:
+        assert living_children(os.getpid(), {one.pid, os.getpid()}).keys() == {one.pid}
+        assert living_children(os.getpid()).keys() >= {one.pid, other.pid}
+
+
+def test_a_process_whose_name_is_no_text_is_one_like_any_other():
+    with child(HALF_A_LETTER) as process:
+        assert process.stdout.readline() == "named\n"
+        assert process.pid in living_children(os.getpid())
 
 
 @pytest.mark.parametrize(("code", "rests"), [(BUSY, False), ("import time; time.sleep(100)", True)])
