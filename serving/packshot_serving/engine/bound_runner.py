@@ -68,7 +68,9 @@ class BoundStepRunner:
         bucket = self._bucket(Sizes.holding(numbers, slots[0]))
         sizes = bucket.sizes
         padded = pad_batch(numbers, sizes.slots, sizes.rows, sizes.control_rows)
+        # Both before the states move on: a step that fails after that would be taken a second time.
         self._sent = self._at_least(self._sent, bucket.numbers.nbytes)
+        self._received = self._at_least(self._received, len(slots) * slots[0].sample_nbytes)
         bucket.load(slots, padded, self._sent)
         self._step.run_with_iobinding(bucket.binding, bucket.run_options)
         bucket.store(slots)
@@ -76,9 +78,7 @@ class BoundStepRunner:
 
     def _finite(self, bucket: Bucket, slots: Sequence[DeviceSlot]) -> np.ndarray:
         """Wait for the step; whether each slot's sample, the first latents of its state, is finite."""
-        state = slots[0].nbytes("state")
-        sample = state // slots[0].state_size
-        self._received = self._at_least(self._received, len(slots) * sample)
+        state, sample = slots[0].nbytes("state"), slots[0].sample_nbytes
         target, source = Rows(self._received.ctypes.data, sample), Rows(bucket.next_state, state)
         self._device.copy_rows(target, source, sample, len(slots))
         self._device.wait()

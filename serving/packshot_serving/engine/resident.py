@@ -90,6 +90,11 @@ class DeviceSlot:
         """Of a tensor."""
         return self._layout.places[name].nbytes
 
+    @property
+    def sample_nbytes(self) -> int:
+        """Of the sample, the first latents of the state."""
+        return self.nbytes("state") // self.state_size
+
     def read(self) -> np.ndarray:
         """See :meth:`Residence.read`."""
         state = np.empty(self._layout.places["state"].shape, np.float32)

@@ -184,6 +184,29 @@ def test_a_batch_too_large_for_the_device_is_taken_in_halves(graphs, real, devic
     assert {slot.step for slot in slots} == {1}
 
 
+def test_host_memory_that_runs_out_does_not_have_a_step_taken_twice(
+    plain, graphs, real, ask, begin, monkeypatch
+):
+    class Short(HostDevice):
+        """Has none for the samples of the first step; the third call is for its numbers."""
+
+        calls = 0
+
+        def staging(self, nbytes):
+            self.calls += 1
+            if self.calls == 4:
+                raise MemoryError
+            return super().staging(nbytes)
+
+    monkeypatch.setattr("packshot_serving.engine.bound_runner._STAGING_BYTES", 1)
+    bound = BoundStepRunner(graphs, real, Short(), 1)
+    ours, theirs = ([begin(runner, ask(seed)) for seed in range(2)] for runner in (bound, plain))
+    assert not advance(bound, ours).outcomes
+    advance(plain, theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert_close(mine.residence.read(), other.state)
+
+
 def test_a_request_that_the_device_cannot_take_is_answered(bound, real, ask, new_answer):
     def refuse(tensors):
         raise MemoryError("no memory on the device")
