@@ -20,6 +20,7 @@ from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import Runner
+from packshot_serving.engine.runner_check import RunnerCheck
 from packshot_serving.engine.slot import Slot
 from packshot_serving.engine.ticket import Ticket
 
@@ -70,6 +71,7 @@ class Engine:
         self._on_death = on_death
         self._clock = clock
         self._preparation = Preparation(runner, family)
+        self._runner_check = RunnerCheck(runner, family)
         # One lock for all that follows; the engine's thread waits on it.
         self._changed = threading.Condition()
         self._planner: StepPlanner[Job] = StepPlanner(self.policy)
@@ -183,7 +185,7 @@ class Engine:
         cache = StepCache()
         try:
             while self._take_turn(cache):
-                pass
+                self._runner_check.prove()
             self._abandon(Unavailable(CLOSING))
         except BaseException as error:  # nobody else can answer the requests then
             logger.critical("the denoising engine has died", exc_info=error)
@@ -200,14 +202,17 @@ class Engine:
         self._sweep(cache)
         with self._changed:
             jobs = self._planner.plan(self._clock())
-        begun = self._begin(jobs)
+        begun, computed = self._begin(jobs), 0
         if begun:
             started = self._clock()
             taken, count = advance(self._runner, list(begun), cache), len(begun)
+            computed = taken.largest
             rows = taken.rows, taken.control_rows, taken.padding_rows
             report = StepReport(jobs[0].lane, count, *rows, self._clock() - started)
             tell(lambda: self._observer.stepped(report))
             self._settle(begun, taken)
+        if jobs:
+            self._runner_check.tried(stepped=computed > 0)
         self._tell_standing()
         return True
 

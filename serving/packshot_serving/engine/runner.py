@@ -116,7 +116,8 @@ class Residence(Protocol):
 class ResidentRunner(Protocol):
     """A runner with memory of its own. Called by one thread at a time.
 
-    Either method may raise: the engine answers the requests concerned and goes on. A step that
+    Either method may raise: the engine answers the requests concerned and goes on, unless the smallest
+    step of all raises, too (see :class:`~packshot_serving.engine.runner_check.RunnerCheck`). A step that
     raised must have left every residence as it was, unless the device is lost.
     """
 
