@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 #: Set by the launcher: a supervisor ends the server if one of its processes dies.
@@ -17,13 +18,14 @@ def grpc_address() -> str:
 
 
 def give_up() -> None:
-    """End this process, if the server has a supervisor: that then ends the server, which is not ready.
+    """End the server, which is ready no more though it says so; whoever runs it is to start another.
 
-    Without one, tritonserver would let the model's callers wait for ever; so the process stays, to
-    refuse them.
+    If it has a supervisor, this process ends, and that ends the server. Without one, tritonserver would
+    let the model's callers wait for ever; so it is asked to stop, and this process stays to refuse them.
     """
     if SUPERVISED in os.environ:
         os._exit(os.EX_SOFTWARE)
+    os.kill(os.getppid(), signal.SIGTERM)
 
 
 def ticket_prefix(server_pid: int) -> Path:
