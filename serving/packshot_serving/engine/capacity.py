@@ -155,7 +155,7 @@ def choose_policy(
         times: measured on it.
         max_slots: overrides the number of slots; by default six times those that step
             together, 4 to 64; at least 16 where a backlog steps in larger batches.
-        max_batch: overrides the number of those.
+        max_batch: overrides the number of those, in a backlog, too.
         max_slowdown: the latency to aim at, in units of the request's time alone.
     """
     capacity = max_batch or choose_capacity(times, max_slowdown=max_slowdown)
@@ -163,7 +163,7 @@ def choose_policy(
         capacity = min(capacity, max_slots)
     # Large batches help a backlog only where they are the faster ones.
     fastest = max(size / second for size, second in zip(times.batch_sizes, times.seconds, strict=True))
-    crowded = fastest >= CROWDED_GAIN * capacity / times.at(capacity)
+    crowded = max_batch is None and fastest >= CROWDED_GAIN * capacity / times.at(capacity)
     # Where a batch is full with a few, two or three at a time are no backlog: half leaves them their turns.
     share = 0.8 if capacity > _FEW else 0.5
     policy = Policy(

@@ -16,6 +16,9 @@ from packshot_serving.engine.capacity import (
     measure_step_times,
 )
 
+#: A small machine: two at a time are quick enough, eight the fastest.
+SMALL = StepTimes((1, 2, 4, 8, 16), (0.057, 0.101, 0.189, 0.372, 0.774))
+
 
 class SlowRunner:
     """Moves a clock by ``seconds(slots)`` in each step."""
@@ -128,7 +131,7 @@ def test_slots_are_more_than_step_together_and_can_be_overridden():
     cpu, gpu = choose_policy(StepTimes.affine(0.0, 0.08)), choose_policy(StepTimes.affine(0.01, 0.00378))
     assert (cpu.max_slots, cpu.crowded_share) == (6, 0.0)
     assert (gpu.max_slots, gpu.crowded_share) == (64, 0.8)
-    small = choose_policy(StepTimes((1, 2, 4, 8, 16), (0.057, 0.101, 0.189, 0.372, 0.774)))
+    small = choose_policy(SMALL)
     assert (small.max_batch, small.max_slots, small.crowded_share) == (2, 16, 0.5)
     assert [small.batch_limit(seated) for seated in (1, 2, 3, 4, 8, 16)] == [1, 2, 2, 2, 4, 8]
     assert choose_policy(StepTimes.affine(0.0, 0.08), max_slots=2).max_slots == 2
@@ -136,6 +139,14 @@ def test_slots_are_more_than_step_together_and_can_be_overridden():
     assert (few.max_slots, few.max_batch) == (4, 4)
     many = choose_policy(StepTimes.affine(0.0, 0.08), max_batch=3)
     assert (many.max_slots, many.max_batch, many.full_step_s) == (18, 3, pytest.approx(0.24))
+
+
+@pytest.mark.parametrize("max_batch", [1, 4])
+@pytest.mark.parametrize("times", [SMALL, StepTimes.affine(0.01, 0.00378)])
+def test_more_than_an_operator_said_never_step_together(times, max_batch):
+    assert choose_policy(times).crowded_share, "left to itself it would let a backlog step in larger batches"
+    policy = choose_policy(times, max_batch=max_batch)
+    assert policy.batch_limit(policy.max_slots) == policy.batch_limit(64) == max_batch
 
 
 def test_times_between_and_beyond_the_measured_lie_on_lines():
