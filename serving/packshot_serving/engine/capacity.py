@@ -66,13 +66,15 @@ class StepTimes:
         return cls(tuple(batch_sizes), tuple(base_s + slot_s * n for n in batch_sizes))
 
     def at(self, num_slots: int) -> float:
-        """Seconds of a step of so many slots; beyond the largest size as the last line goes on."""
+        """Seconds of a step of so many slots; beyond the largest size as the last line goes on, or level."""
         sizes, seconds = self.batch_sizes, self.seconds
         if len(sizes) == 1:
             return seconds[0] * num_slots
         right = next((i for i, size in enumerate(sizes) if size >= num_slots), len(sizes) - 1)
         right = max(right, 1)
         slope = (seconds[right] - seconds[right - 1]) / (sizes[right] - sizes[right - 1])
+        if num_slots > sizes[-1]:  # a last size that was quicker by chance does not make larger ones free
+            slope = max(slope, 0.0)
         return seconds[right] + slope * (num_slots - sizes[right])
 
 

@@ -155,6 +155,12 @@ def test_times_between_and_beyond_the_measured_lie_on_lines():
     assert StepTimes((1,), (2.0,)).at(3) == 6.0
 
 
+def test_a_larger_size_that_was_quicker_by_chance_does_not_make_a_still_larger_one_free():
+    times = StepTimes((1, 2), (0.18, 0.15))
+    assert times.at(16) == 0.15
+    assert choose_policy(times, max_batch=16).full_step_s == 0.15
+
+
 @pytest.mark.parametrize(
     ("sizes", "seconds"), [((), ()), ((2,), (1.0,)), ((1, 1), (1.0, 1.0)), ((1, 2), (1.0,)), ((1,), (0.0,))]
 )
