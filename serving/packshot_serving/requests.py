@@ -21,11 +21,10 @@ from packshot.contract import (
     MODELS,
     PARAMETER_NAMES,
 )
-from packshot.errors import InvalidArgument, RepositoryError, expected
+from packshot.errors import expected
 from packshot.family import Family
 from packshot.parameters import INTERACTIVE, PER_CONTROLNET, Parameters, check_priority, check_seed
-from packshot_serving.engine.request import check_picture
-from packshot_serving.engine.schedulers import make_schedule
+from packshot_serving.engine.request import asked_schedule, check_picture
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -105,7 +104,7 @@ def check_generate(arrays: Arrays, family: Family) -> None:
         raise expected("generate.mask_image", "no product to keep", f"some pixels < {MASK_THRESHOLD}")
     parameters = read_parameters(arrays, family)
     check_picture(parameters, arrays.get("image_latents"))
-    _check_scheduler(parameters, family)
+    asked_schedule(family, parameters.scheduler, parameters.num_inference_steps, parameters.strength)
     read_seed(arrays)
     read_priority(arrays)
     read_text(arrays, "prompt")
@@ -158,19 +157,6 @@ def _require(ensemble: str, check: str, arrays: Arrays) -> None:
     for tensor in MODELS[ensemble].inputs:
         if tensor.name in seen and not tensor.optional and tensor.name not in arrays:
             raise expected(f"{ensemble}.{tensor.name}", "nothing", f"{tensor.dtype}{brackets(tensor.dims)}")
-
-
-def _check_scheduler(parameters: Parameters, family: Family) -> None:
-    try:
-        make_schedule(
-            parameters.scheduler,
-            family.scheduler,
-            parameters.num_inference_steps,
-            strength=parameters.strength,
-        )
-    except RepositoryError as error:
-        # The repository is what it is; asking it for this scheduler is the caller's mistake.
-        raise InvalidArgument(f"scheduler: {error}") from None
 
 
 def _like_image(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -126,8 +126,8 @@ class Engine:
             The ticket.
 
         Raises:
-            InvalidArgument: see :meth:`DenoiseRequest.check`.
-            RepositoryError: the checkpoint's scheduler options rule this scheduler out.
+            InvalidArgument: see :meth:`DenoiseRequest.check`; or the scheduler cannot take so many steps, or
+                the checkpoint's options rule it out.
             Unavailable: too many wait already, the engine is closed, or its thread has died.
             Cancelled: the ticket was cancelled before.
         """

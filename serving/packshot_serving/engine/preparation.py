@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from packshot.arrays import describe
 from packshot.errors import InternalError
 from packshot.family import Family
-from packshot_serving.engine.request import DenoiseRequest
+from packshot_serving.engine.request import DenoiseRequest, asked_schedule
 from packshot_serving.engine.runner import ResidentRunner, Runner, SlotTensors, StepRunner
-from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
+from packshot_serving.engine.schedulers import Schedule
 from packshot_serving.engine.slot import Slot, open_slot
 
 logger = logging.getLogger(__name__)
@@ -28,11 +28,7 @@ class Preparation:
         self._runner = runner
         self._family = family
         # A schedule depends on nothing but these three, and costs more than a small step.
-        self._schedule = lru_cache(maxsize=64)(
-            lambda scheduler, num_steps, strength: make_schedule(
-                scheduler, family.scheduler, num_steps, STATE_SIZE, strength
-            )
-        )
+        self._schedule = lru_cache(maxsize=64)(partial(asked_schedule, family))
 
     def check(self, request: DenoiseRequest) -> Schedule:
         """The scheduler's coefficients for a request; for errors see :meth:`Engine.submit`."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from packshot.arrays import brackets, describe
 from packshot.contract import MODELS
-from packshot.errors import expected
+from packshot.errors import InvalidArgument, RepositoryError, expected
 from packshot.family import Family
 from packshot.parameters import INTERACTIVE, PER_CONTROLNET, Parameters, check_priority, check_seed
+from packshot_serving.engine.schedulers import Schedule, make_schedule
 
 _NUMPY = {"FP32": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
 _TENSORS = (
@@ -110,6 +111,19 @@ def check_picture(parameters: Parameters, image_latents: np.ndarray | None) -> N
             "the latents of the picture to start from: vae_encoder's masked_image_latents of it with a "
             "mask_image of zeros",
         )
+
+
+def asked_schedule(family: Family, scheduler: str, num_inference_steps: int, strength: float) -> Schedule:
+    """The scheduler's coefficients for what a request asks of a family; see :func:`make_schedule`.
+
+    Raises:
+        InvalidArgument: as there, and where the checkpoint's options rule the scheduler out: they are what
+            they are, so asking for it is the caller's mistake.
+    """
+    try:
+        return make_schedule(scheduler, family.scheduler, num_inference_steps, strength=strength)
+    except RepositoryError as error:
+        raise InvalidArgument(f"scheduler: {error}") from None
 
 
 def _check_tensor(name: str, array: np.ndarray, bound: dict[str, int]) -> None:

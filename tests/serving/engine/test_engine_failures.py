@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from packshot.errors import InternalError, RepositoryError, Unavailable
+from packshot.errors import InternalError, InvalidArgument, Unavailable
 from packshot_serving.engine import Engine, Observer
 
 
@@ -122,10 +122,12 @@ def test_an_embedding_that_fails_or_has_another_shape_is_the_caller_s_answer(
             assert engine.slots_in_use == 0
 
 
-def test_a_checkpoint_that_rules_a_scheduler_out_says_so(with_scheduler, runner, make_request, new_answer):
+def test_a_scheduler_that_the_checkpoint_rules_out_is_the_caller_s_mistake(
+    with_scheduler, runner, make_request, new_answer
+):
     with (
         Engine(runner, with_scheduler(clip_sample=True)) as engine,
-        pytest.raises(RepositoryError, match="clip_sample"),
+        pytest.raises(InvalidArgument, match=r"scheduler: .*clip_sample"),
     ):
         engine.submit(make_request(scheduler="ddim"), new_answer())
 
