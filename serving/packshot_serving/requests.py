@@ -71,10 +71,10 @@ def read_priority(arrays: Arrays) -> int:
     return check_priority(arrays["priority"].item()) if "priority" in arrays else INTERACTIVE
 
 
-def read_text(arrays: Arrays, name: str, default: str = "") -> str:
-    """A BYTES tensor of one element as text."""
+def read_text(arrays: Arrays, name: str) -> str:
+    """A BYTES tensor of one element as text; empty if left out."""
     if name not in arrays:
-        return default
+        return ""
     raw: bytes = arrays[name].item()
     if len(raw) > MAX_PROMPT_BYTES:
         raise expected(name, f"{len(raw)} bytes", f"at most {MAX_PROMPT_BYTES}")

@@ -21,7 +21,7 @@ from packshot_serving.engine.slot import Slot
 
 logger = logging.getLogger(__name__)
 
-#: In a config: as measured.
+#: Slots of the steps that are timed.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MAX_SLOWDOWN = 4.0
 #: What doubling a batch has to bring in slots a second to be worth everybody's longer steps.

@@ -35,7 +35,8 @@ class DenoiseRequest:
         masked_image_latents: float32 [C, h, w].
         mask_latents: float32 [1, h, w], 1 = repaint.
         control_image: uint8 [K, H, W], one for each ControlNet.
-        seed: 0 to 2^63 − 1; not read when ``latents`` are given.
+        seed: 0 to 2^63 − 1; with ``latents`` only read for the noise that
+            ``euler_ancestral`` adds after each step.
         latents: noise of unit variance instead of the seed's, float32 [C, h, w], or None.
         image_latents: of the picture to start from, float32 [C, h, w]; not read at strength 1, where
             they may be None.

@@ -64,8 +64,9 @@ class StepBatch(StepNumbers):
 class StepRunner(Protocol):
     """Runs the two graphs of a denoiser.
 
-    ``step`` is called by the engine's thread only; ``embed_control`` by any thread, also while a
-    step runs. Either may raise: the engine answers the requests concerned and goes on.
+    Called by one thread at a time. Either method may raise: the engine answers the requests concerned and
+    goes on, unless the smallest step of all raises, too (see
+    :class:`~packshot_serving.engine.runner_check.RunnerCheck`).
     """
 
     def embed_control(self, control_image: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ StepTime = Callable[[int], float]
 
 
 class SimulatedJob:
-    """What stands in for a :class:`~packshot_serving.engine.slot.Slot`."""
+    """What stands in for a :class:`~packshot_serving.engine.job.Job`."""
 
     __slots__ = ("arrival", "arrived", "lane", "num_steps", "priority", "remaining", "seated_s", "started_s")
 
