@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 from packshot import PackshotError, read_made_by
 from packshot.cli import connection, extensions, main
 from packshot.errors import ServerStartError
-from tests.client.fake_triton import FakeTriton, failing, paint_seed
+from tests.client.fake_triton import FakeTriton, Status, failing, paint_seed
 from tests.client.pictures import texture
 
 
@@ -73,6 +74,22 @@ def test_shoot_writes_one_png_for_each_seed(packshot):
     assert (status, out, err) == (0, "out/cup-7.png\nout/cup-8.png\n", "")
     assert describe("out/cup-8.png") == ("RGB", (96, 64))
     assert read_made_by("out/cup-8.png")["seed"] == 8
+
+
+def test_a_finished_picture_stays_when_another_one_fails(packshot, triton):
+    def second_fails(arrays):
+        if arrays["seed"].item() == 7:
+            return paint_seed(arrays)
+        deadline = time.monotonic() + 5
+        while not Path("out/cup-7.png").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise Status(grpc.StatusCode.DEADLINE_EXCEEDED, "too slow")
+
+    triton.models["generate"] = second_fails
+    status, out, _ = packshot(*SHOOT, "--num-images", "2")
+    assert (status, out) == (4, "")
+    assert [path.name for path in Path("out").iterdir()] == ["cup-7.png"]
+    assert read_made_by("out/cup-7.png")["seed"] == 7
 
 
 def test_shoot_in_json_tells_paths_seeds_parameters_and_timings(packshot, triton):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,6 +122,15 @@ def shoot(
     places = [placement_fields(text) for text in _places(place, len(photos))]
     check_output(output, output)
     report = Report(as_json)
+
+    def path(shot: Shot) -> Path:
+        return output / f"{photos[0].stem}-{shot.seed}.png"
+
+    def save(_done: int, _total: int, shot: Shot) -> None:
+        # At once: a picture that is painted stays, whatever becomes of the others.
+        make_folder(output, output)
+        shot.save(path(shot))
+
     with connection.Connection(server, repository, timeout_s).open(report) as studio:
         cutouts = _cut_out(studio, loaded, sam_prompt, report)
         placements = [Placement(cutout, **fields) for cutout, fields in zip(cutouts, places, strict=True)]
@@ -130,10 +140,10 @@ def shoot(
         with report.pictures(num_images) as show:
             shots = studio.shoot(
                 placements, size, prompt, negative_prompt, num_images=len(seeds), seed=seeds[0],
-                priority=priority, on_step=show, **parameters,
+                priority=priority, progress=save, on_step=show, **parameters,
             )  # fmt: skip
         report.timings_s["shoot"] = time.perf_counter() - began
-    _save(shots, output, photos[0].stem, report)
+    _tell(shots, path, report)
 
 
 def _check_prompted(photos: list[Path], loaded: list[Photo], prompt: SamArguments) -> None:
@@ -175,12 +185,10 @@ def _cut_out(studio: Studio, loaded: list[Photo], prompt: SamArguments, report: 
     return cutouts
 
 
-def _save(shots: list[Shot], output: Path, stem: str, report: Report) -> None:
-    make_folder(output, output)
-    paths, documents = [], []
+def _tell(shots: list[Shot], path: Callable[[Shot], Path], report: Report) -> None:
+    """The pictures, which are all written, in the order of their seeds."""
+    documents = []
     for shot in shots:
-        paths.append(output / f"{stem}-{shot.seed}.png")
-        shot.save(paths[-1])
         timings_s = {stage: round(seconds, 4) for stage, seconds in shot.timings_s.items()}
-        documents.append({"path": str(paths[-1]), **shot.made_by(), "timings_s": timings_s})
-    report.finish(paths, {"shots": documents})
+        documents.append({"path": str(path(shot)), **shot.made_by(), "timings_s": timings_s})
+    report.finish([path(shot) for shot in shots], {"shots": documents})
