@@ -75,10 +75,13 @@ class Attempts:
             InvalidArgument, Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`.
             OSError: the disk.
         """
+        # Whose turn it is for the item; its next tries go on from there, however many others begin between.
+        first = self._next
+        self._next += 1
         for attempt in range(_ATTEMPTS):
-            self._next += 1
+            studio = self._studios[(first + attempt) % len(self._studios)]
             try:
-                await make(self._studios[self._next % len(self._studios)], task(), folder, tell)
+                await make(studio, task(), folder, tell)
             except (Unavailable, DeadlineExceeded) as error:
                 if attempt == _ATTEMPTS - 1:
                     self._count(error)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import threading
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 
+from packshot import Unavailable
+from packshot.catalog import attempts
 from tests.client.catalog.conftest import cup, line, paint_noise
 from tests.client.fake_triton import FakeTriton, Status, failing, slow
 
@@ -102,6 +107,29 @@ def test_what_one_server_refuses_the_next_one_does(run, triton):
         other.models["generate"] = paint_noise
         done = run(cup("A"), cup("B"), servers=(triton.address, other.address))
     assert (done.status, done.out) == (0, "delivered\t2\nout/index.html\n")
+
+
+def test_each_try_of_an_item_is_on_another_server_whatever_the_others_do(monkeypatch):
+    asked: dict[str, list[object]] = {}
+
+    async def busy(studio, item, folder, tell):
+        asked.setdefault(item, []).append(studio)
+        raise Unavailable("busy")
+
+    monkeypatch.setattr(attempts, "make", busy)
+    monkeypatch.setattr(attempts, "_FIRST_PAUSE_S", 0.01)
+    # The items come back in the order in which they began: each finds that all others have moved the turn.
+    monkeypatch.setattr(attempts.random, "uniform", lambda least, most: most)
+
+    async def three_items(*items: Any, tell: Any = None) -> None:
+        async with attempts.Attempts(("a:1", "b:1", "c:1"), 1, 99) as servers:
+            makes = [servers.make(lambda item=item: item, Path(), tell) for item in items]
+            await asyncio.gather(*makes, return_exceptions=True)
+
+    asyncio.run(three_items("A", "B", "C"))
+    for tries in asked.values():
+        assert len(tries) == 4
+        assert len(set(tries[:3])) == 3
 
 
 def test_servers_with_different_artifacts_do_not_work_together(run, triton):
