@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from PIL import Image
+
 from packshot.arrays import shown
 from packshot.catalog.columns import check_names
 from packshot.catalog.lines import Line, read_lines
@@ -164,7 +166,9 @@ class Reader:
             width, height = image.size
             if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
                 raise expected(what, f"{width}x{height}", SIZE_LIMIT)
-            on_its_side = image.getexif().get(_EXIF_ORIENTATION) in _ON_ITS_SIDE
+            # The size of a TIFF is upright already. PNG has a getexif of its own, which decodes the pixels.
+            orientation = Image.Image.getexif(image).get(_EXIF_ORIENTATION)
+            on_its_side = orientation in _ON_ITS_SIDE and image.format != "TIFF"
         return path, (height, width) if on_its_side else (width, height)
 
     def _mask(self, value: object, size: tuple[int, int]) -> Path | None:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from pyarrow import Table, parquet
 
+from packshot import load_photo
 from packshot.catalog.items import Reader, file_name
 from tests.client.catalog.conftest import STYLES, line, sorted_out
 
@@ -55,15 +56,26 @@ def test_a_number_is_a_sku_and_the_same_as_its_text(read):
     ]
 
 
-def test_a_photo_on_its_side_has_its_upright_size(read, shop):
+@pytest.mark.parametrize("name", ["side.jpg", "side.png", "side.tiff", "side.webp"])
+def test_a_photo_on_its_side_has_its_upright_size(read, shop, name):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(np.zeros((80, 120, 3), np.uint8)).save(shop / "side.jpg", exif=exif)
+    Image.fromarray(np.zeros((80, 120, 3), np.uint8)).save(shop / name, exif=exif)
+    assert load_photo(shop / name).size == (80, 120)
     items, problems = read(
-        line(photo="side.jpg", points=[[70, 110]]), line(sku="B", photo="side.jpg", points=[[110, 70]])
+        line(photo=name, points=[[70, 110]]), line(sku="B", photo=name, points=[[110, 70]])
     )
     assert len(items) == 1
     assert problems == ["line 2: points[0]: got 110,70, expected a point inside the 80x120 photo"]
+
+
+@pytest.mark.parametrize("name", ["cut.jpg", "cut.png"])
+def test_nothing_but_a_photo_s_header_is_read(read, shop, name):
+    Image.open(shop / "photo.png").save(shop / name)
+    content = (shop / name).read_bytes()
+    (shop / name).write_bytes(content[: len(content) // 2])
+    items, problems = read(line(photo=name))
+    assert (len(items), problems) == (1, [])
 
 
 #: What is wrong with a line, and what is said about it.
