@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
@@ -48,6 +49,9 @@ class Studio:
         # A daemon, so that a studio that nobody closed does not keep the program from ending.
         self._thread = threading.Thread(target=self._serve, name="packshot", daemon=True)
         self._thread.start()
+        self._closed = False
+        #: Held while a call is handed to the loop, so that none comes after the one that ends it.
+        self._handing_over = threading.Lock()
 
     def __enter__(self) -> Studio:
         return self
@@ -58,11 +62,13 @@ class Studio:
         self.close()
 
     def close(self) -> None:
-        """Close the connection and end the thread; safe to call twice."""
-        if self._loop.is_closed():
-            return
-        self._run(self._studio.close())
-        self._run(self._loop.shutdown_default_executor())
+        """Close the connection and end the thread; calls of other threads fail. Safe to call twice."""
+        with self._handing_over:
+            if self._closed:
+                return
+            self._closed = True
+            ended = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        ended.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -166,13 +172,25 @@ class Studio:
                 # hands it to the caller, who would wait for ever otherwise.
                 continue
 
+    async def _end(self) -> None:
+        await self._studio.close()
+        calls = asyncio.all_tasks() - {asyncio.current_task()}
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
+
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        if self._loop.is_closed():
-            call.close()
-            raise Unavailable("this studio is closed")
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        with self._handing_over:
+            if self._closed:
+                call.close()
+                raise Unavailable("this studio is closed")
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            # By close, in another thread.
+            raise Unavailable("this studio is closed") from None
         except BaseException:
             # KeyboardInterrupt arrives here, in the caller's thread, while the call is still running.
             future.cancel()

@@ -181,11 +181,14 @@ class Transport:
 
     def _connected(self) -> InferenceServerClient:
         if self._closed:
-            raise Unavailable(f"{self.server}: this client is closed")
+            raise self._ended()
         if self._client is None:
             proxy = [("grpc.enable_http_proxy", 0)] if _LOOPBACK.match(self.server) else []
             self._client = InferenceServerClient(self.server, channel_args=[*_CHANNEL_ARGUMENTS, *proxy])
         return self._client
+
+    def _ended(self) -> Unavailable:
+        return Unavailable(f"{self.server}: this client is closed")
 
     async def _retried(self, send: Callable[[float], Awaitable[Answer]]) -> Answer:
         """Send until there is an answer, another error than UNAVAILABLE, or no time left."""
@@ -199,6 +202,12 @@ class Transport:
                 return await send(left_s)
             except InferenceServerException as error:
                 failure = translate(error.status(), error.message() or "", self.server)
+            except asyncio.CancelledError:
+                # gRPC cancels what is under way when its channel is closed. The caller, too, may have.
+                task = asyncio.current_task()
+                if not self._closed or (task is not None and task.cancelling()):
+                    raise
+                raise self._ended() from None
             if isinstance(failure, DeadlineExceeded):
                 break
             if not isinstance(failure, Unavailable):
