@@ -22,7 +22,11 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 20.0
 
 
 class Gone(Exception):
-    """The servers have failed for so long that going on would only fail every item."""
+    """The server that the run began with is gone: what answers there serves something else."""
+
+
+class Fault(InternalError):
+    """Not the server's but ours, and so this item's alone, as far as we know."""
 
 
 class Attempts:
@@ -31,14 +35,13 @@ class Attempts:
     Args:
         servers: ``host:port`` of each.
         timeout_s: seconds for a request.
-        patience: how many items in a row the servers may fail.
     """
 
-    def __init__(self, servers: Sequence[str], timeout_s: float, patience: int) -> None:
+    def __init__(self, servers: Sequence[str], timeout_s: float) -> None:
         options = Options(timeout_s=timeout_s, max_retries=2)
         self._studios = [AsyncStudio(server, options) for server in servers]
-        self._servers, self._patience = servers, patience
-        self._next = self._failed = 0
+        self._servers = servers
+        self._next = 0
 
     async def __aenter__(self) -> Attempts:
         return self
@@ -71,7 +74,7 @@ class Attempts:
             tell: called with a record for each picture, see :func:`packshot.catalog.work.make`.
 
         Raises:
-            Gone: the servers failed, and so they did for many items before.
+            Gone: no item can be made here any more.
             InvalidArgument, Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`.
             OSError: the disk.
         """
@@ -82,32 +85,19 @@ class Attempts:
             studio = self._studios[(first + attempt) % len(self._studios)]
             try:
                 await make(studio, task(), folder, tell)
-            except (Unavailable, DeadlineExceeded) as error:
+            except (Unavailable, DeadlineExceeded):
                 if attempt == _ATTEMPTS - 1:
-                    self._count(error)
                     raise
             except RepositoryError as error:
                 # It serves something else by now; so it would be for every item.
                 raise Gone(str(error)) from error
-            except InternalError as error:
-                self._count(error)
-                raise
             except (PackshotError, OSError):
                 raise
             except Exception as error:
                 # A fault of ours; one item must not take ten thousand with it.
                 _LOG.exception("item %s", task().item.sku)
-                raise InternalError(f"{type(error).__name__}: {error}") from error
+                raise Fault(f"{type(error).__name__}: {error}") from error
             else:
-                self._failed = 0
                 return
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-
-    def _count(self, error: PackshotError) -> None:
-        self._failed += 1
-        if self._failed > self._patience:
-            raise Gone(
-                f"{error}; so it was for {self._failed} items in a row. "
-                "Run the same command again when the server is well"
-            )

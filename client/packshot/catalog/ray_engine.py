@@ -49,23 +49,25 @@ def run(settings: Settings, books: Books, items: Iterator[Item]) -> None:
             num_cpus=0.5,
         )
         for row in made.iter_rows():
-            _enter(books, pickle.loads(row["outcome"]))
+            _enter(books, pickle.loads(row["outcomes"]))
 
 
 async def _artifacts(settings: Settings) -> str:
-    async with Attempts(settings.servers, settings.timeout_s, settings.max_in_flight) as attempts:
+    async with Attempts(settings.servers, settings.timeout_s) as attempts:
         return await attempts.artifacts()
 
 
-def _enter(books: Books, outcome: Outcome) -> None:
-    task, records, error = outcome
-    if isinstance(error, Gone):
-        raise Unavailable(str(error))
-    if isinstance(error, OSError):
-        raise disk_error(error)
-    for record in records:
-        books.enter(record)
-    books.close_item(task, error)
+def _enter(books: Books, outcomes: list[Outcome]) -> None:
+    """Enter a batch, first all that is made: what ends the run is not to cost what stands beside it."""
+    for _, records, _ in outcomes:
+        for record in records:
+            books.enter(record)
+    for task, _, error in outcomes:
+        if isinstance(error, Gone):
+            raise Unavailable(str(error))
+        if isinstance(error, OSError):
+            raise disk_error(error)
+        books.close_item(task, error)
 
 
 #: A task, the records of its pictures, and why there are not all of them.
@@ -83,13 +85,13 @@ class Worker:
         self._settings = settings
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Items in, outcomes out, pickled."""
+        """Items in, one row with all their outcomes out, pickled."""
         tasks = [pickle.loads(task) for task in batch["task"]]
-        return {"outcome": [pickle.dumps(outcome) for outcome in asyncio.run(self._all(tasks))]}
+        return {"outcomes": [pickle.dumps(asyncio.run(self._all(tasks)))]}
 
     async def _all(self, tasks: list[Task]) -> list[Outcome]:
         settings = self._settings
-        async with Attempts(settings.servers, settings.timeout_s, settings.max_in_flight) as attempts:
+        async with Attempts(settings.servers, settings.timeout_s) as attempts:
             return list(await asyncio.gather(*(self._one(attempts, task) for task in tasks)))
 
     async def _one(self, attempts: Attempts, task: Task) -> Outcome:

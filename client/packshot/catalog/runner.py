@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packshot.catalog.attempts import Attempts, Gone
+from packshot.catalog.attempts import Attempts, Fault, Gone
 from packshot.catalog.items import Item
 from packshot.catalog.ledger import Ledger
 from packshot.catalog.plan import task_of
 from packshot.catalog.settling import disk_error, failure, settle
 from packshot.catalog.state import State
 from packshot.catalog.work import Task
-from packshot.errors import PackshotError, Unavailable
+from packshot.errors import DeadlineExceeded, InternalError, PackshotError, Unavailable
 
 #: Called with every item's last record, and whether this run made it or found it.
 OnItem = Callable[[dict[str, Any], bool], None]
@@ -55,6 +55,7 @@ class Books:
 
     def __init__(self, settings: Settings, ledger: Ledger, state: State, on_item: OnItem) -> None:
         self._settings, self._ledger, self._state, self._on_item = settings, ledger, state, on_item
+        self._failed_in_a_row = 0
 
     def tasks(self, items: Iterator[Item], artifacts: str) -> Iterator[Task]:
         """What is to be done, item by item; the others are told of at once.
@@ -101,8 +102,10 @@ class Books:
             error: why they are not.
 
         Raises:
+            Unavailable: the servers have failed so many items in a row that they would fail them all.
             PackshotError: the disk is full or broken.
         """
+        self._count(error)
         last = self._state.last(task.item.sku)
         if error is not None:
             record = failure(task, error, last)
@@ -118,6 +121,19 @@ class Books:
                 raise disk_error(problem) from problem
         self.enter(record)
         self._on_item(record, True)
+
+    def _count(self, error: PackshotError | None) -> None:
+        """End the run if the servers go on failing; what is wrong with an item alone does not count."""
+        if error is None:
+            self._failed_in_a_row = 0
+        if isinstance(error, Fault) or not isinstance(error, Unavailable | DeadlineExceeded | InternalError):
+            return
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row > self._settings.max_in_flight:
+            raise Unavailable(
+                f"{error}; so it was for {self._failed_in_a_row} items in a row. "
+                "Run the same command again when the server is well"
+            )
 
 
 class Runner:
@@ -141,7 +157,7 @@ class Runner:
         """
         settings = self._settings
         room = asyncio.Semaphore(settings.max_in_flight)
-        async with Attempts(settings.servers, settings.timeout_s, settings.max_in_flight) as attempts:
+        async with Attempts(settings.servers, settings.timeout_s) as attempts:
             tasks = self._books.tasks(items, await attempts.artifacts())
             try:
                 async with asyncio.TaskGroup() as group:

@@ -122,7 +122,7 @@ def test_each_try_of_an_item_is_on_another_server_whatever_the_others_do(monkeyp
     monkeypatch.setattr(attempts.random, "uniform", lambda least, most: most)
 
     async def three_items(*items: Any, tell: Any = None) -> None:
-        async with attempts.Attempts(("a:1", "b:1", "c:1"), 1, 99) as servers:
+        async with attempts.Attempts(("a:1", "b:1", "c:1"), 1) as servers:
             makes = [servers.make(lambda item=item: item, Path(), tell) for item in items]
             await asyncio.gather(*makes, return_exceptions=True)
 
