@@ -41,6 +41,14 @@ _LOOPBACK = re.compile(r"localhost:|127\.|\[::1\]")
 _NUMPY_NAMES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "text"}
 
 
+class _Client(InferenceServerClient):
+    """Triton's client, which can also tell whether the server it has talked to is still there."""
+
+    @property
+    def connected(self) -> bool:
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+
 class Transport:
     """One connection to one server; belongs to the event loop that first uses it.
 
@@ -55,7 +63,7 @@ class Transport:
             raise expected("server", shown(server), "host:port of a gRPC service")
         self.server = server
         self._options = options
-        self._client: InferenceServerClient | None = None
+        self._client: _Client | None = None
         self._family: Family | None = None
         self._artifacts = ""
         self._closed = False
@@ -68,12 +76,15 @@ class Transport:
             await client.close()
 
     async def family(self) -> Family:
-        """What the server's checkpoints fix; asked for once.
+        """What the server's checkpoints fix; asked for once, and again when the server may be another.
 
         Raises:
             Unavailable: there is no server, or it is not ready.
             RepositoryError: it serves something else than packshot.
         """
+        if self._client is None or not self._client.connected:
+            # It may have been started anew, with another family.
+            self._family = None
         if self._family is None:
             response = await self._retried(
                 lambda timeout_s: self._connected().get_model_config("generate", client_timeout=timeout_s)
@@ -90,7 +101,7 @@ class Transport:
         return self._family
 
     async def artifacts(self) -> str:
-        """Stands for all that the server's pictures depend on; asked for once.
+        """Stands for all that the server's pictures depend on; asked for as the family is.
 
         Raises:
             Unavailable, RepositoryError: as :meth:`family`.
@@ -179,12 +190,12 @@ class Transport:
             raise InternalError(f"{self.server}: {what}: got nothing, expected a tensor")
         return array[0]
 
-    def _connected(self) -> InferenceServerClient:
+    def _connected(self) -> _Client:
         if self._closed:
             raise self._ended()
         if self._client is None:
             proxy = [("grpc.enable_http_proxy", 0)] if _LOOPBACK.match(self.server) else []
-            self._client = InferenceServerClient(self.server, channel_args=[*_CHANNEL_ARGUMENTS, *proxy])
+            self._client = _Client(self.server, channel_args=[*_CHANNEL_ARGUMENTS, *proxy])
         return self._client
 
     def _ended(self) -> Unavailable:
@@ -212,6 +223,8 @@ class Transport:
                 break
             if not isinstance(failure, Unavailable):
                 raise failure
+            # The next try may find another server there.
+            self._family = None
             reason = str(failure).removeprefix(f"{self.server}: ")
             if reason not in reasons:
                 reasons.append(reason)

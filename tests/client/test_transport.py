@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
@@ -18,13 +19,14 @@ from packshot import (
     InvalidArgument,
     Options,
     RepositoryError,
+    Studio,
     Unavailable,
 )
 from packshot.contract import MODELS
 from packshot.errors import PackshotError
 from packshot.statuses import plain, translate
 from packshot.transport import infer_inputs
-from tests.client.fake_triton import DIMS, FakeTriton, failing, paint_seed, slow
+from tests.client.fake_triton import DIMS, FAMILY, FakeTriton, Status, failing, paint_seed, slow
 
 HASTY = Options(timeout_s=5, max_retries=2, first_backoff_s=0.01, max_backoff_s=0.02)
 
@@ -198,6 +200,31 @@ def test_a_server_that_comes_back_is_found_again():
         thread.join()
         for server in servers:
             server.stop()
+
+
+OTHER = replace(FAMILY, name="other").to_json()
+
+
+def test_a_server_that_was_redeployed_between_two_calls_is_asked_what_it_serves_now():
+    with FakeTriton() as first, Studio(first.address) as studio:
+        assert (studio.family().name, studio.artifacts()) == ("fake", "")
+        first.stop()
+        with FakeTriton(OTHER, port=int(first.address.rpartition(":")[2]), artifacts="new"):
+            time.sleep(0.2)
+            assert (studio.family().name, studio.artifacts()) == ("other", "new")
+
+
+def test_a_server_that_was_redeployed_while_a_call_was_tried_again_is_asked_afterwards(triton):
+    def redeployed(arrays):
+        if triton.artifacts == "new":
+            return paint_seed(arrays)
+        triton.family, triton.artifacts = OTHER, "new"
+        raise Status(grpc.StatusCode.UNAVAILABLE, "going down")
+
+    triton.models["generate"] = redeployed
+    with Studio(triton.address, HASTY) as studio:
+        studio.generate(*generation().values(), prompt="a cup")
+        assert (studio.family().name, studio.artifacts()) == ("other", "new")
 
 
 @pytest.mark.parametrize("family", ["", "{}", "[1]", '{"name": "x"}'])

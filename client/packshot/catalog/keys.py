@@ -22,12 +22,14 @@ class Keys:
         cutout: of the product in its photo, whatever is painted round it.
         pictures: one for each seed.
         inputs: the hashes of the files that went in, by name.
+        artifacts: of the server that has to make them.
     """
 
     item: str
     cutout: str
     pictures: tuple[str, ...]
     inputs: dict[str, str]
+    artifacts: str
 
 
 def keys_of(item: Item, artifacts: str, keep_best: int | None) -> Keys:
@@ -55,7 +57,7 @@ def keys_of(item: Item, artifacts: str, keep_best: int | None) -> Keys:
     }
     pictures = tuple(_digest({**product, "style": style, "seed": seed}) for seed in item.seeds)
     whole = _digest({"pictures": pictures, "gate": gate, "keep_best": keep_best})
-    return Keys(whole, _digest(product), pictures, inputs)
+    return Keys(whole, _digest(product), pictures, inputs, artifacts)
 
 
 def _digest(values: dict[str, object]) -> str:

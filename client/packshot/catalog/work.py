@@ -26,6 +26,7 @@ from packshot.catalog.painting import Layers, Picture, canvas_for, layers, paint
 from packshot.catalog.presets import PRESETS
 from packshot.catalog.provenance import xmp
 from packshot.cutout import Cutout
+from packshot.errors import RepositoryError
 from packshot.studio import AsyncStudio
 
 #: Folder of pictures that are made and not yet delivered; named by their keys.
@@ -62,12 +63,14 @@ async def make(studio: AsyncStudio, task: Task, folder: Path, tell: Tell) -> Non
         tell: called with a record for each picture, once its file is on the disk.
 
     Raises:
+        RepositoryError: the server serves something else than the keys say.
         InvalidArgument, Unavailable, DeadlineExceeded, InternalError: see :mod:`packshot.errors`.
         OSError: the disk.
     """
     if not task.missing:
         return
     item = task.item
+    await _check_server(studio, task)
     # Refused before SAM works for nothing.
     canvas = canvas_for(item.style, await studio.family())
     began = time.perf_counter()
@@ -78,6 +81,8 @@ async def make(studio: AsyncStudio, task: Task, folder: Path, tell: Tell) -> Non
 
     async def one(seed: int, key: str) -> None:
         picture = await paint(studio, placed, item.style, seed, cutout.iou)
+        # A request that was tried again may have bridged a restart with other weights.
+        await _check_server(studio, task)
         record = await asyncio.to_thread(_store, picture, placed, item, seed, key, folder)
         record["timings_s"] = {"cut_out": round(cut_out_s, 4), **record["timings_s"]}
         await tell(record)
@@ -90,6 +95,14 @@ async def make(studio: AsyncStudio, task: Task, folder: Path, tell: Tell) -> Non
 def work_path(folder: Path, key: str, item: Item) -> Path:
     """Where a picture lies until its item is settled."""
     return folder / WORK / f"{key}{SUFFIXES[item.style.output_format]}"
+
+
+async def _check_server(studio: AsyncStudio, task: Task) -> None:
+    if await studio.artifacts() != task.keys.artifacts:
+        raise RepositoryError(
+            "server: got another model repository than when the run began, expected the same. "
+            "Run the same command again to make everything with the new one"
+        )
 
 
 def _store(picture: Picture, placed: Layers, item: Item, seed: int, key: str, folder: Path) -> dict[str, Any]:

@@ -140,6 +140,23 @@ def test_servers_with_different_artifacts_do_not_work_together(run, triton):
     assert triton.arrays("generate") == other.arrays("generate") == []
 
 
+def test_a_server_that_comes_back_with_other_weights_ends_the_run_before_they_are_mixed(run, triton):
+    def redeployed(arrays):
+        if arrays["seed"].item() == 2 and not triton.artifacts:
+            triton.artifacts = "new"
+            raise Status(grpc.StatusCode.UNAVAILABLE, "going down")
+        return paint_noise(arrays)
+
+    triton.models["generate"] = redeployed
+    done = run(*(cup(f"sku{seed}", seed=seed) for seed in (1, 2, 3)), options=("--max-in-flight", "1"))
+    assert done.status == 3
+    assert "got another model repository than when the run began" in done.err
+    assert [record["sku"] for record in done.lines("ledger.jsonl")] == ["sku1", "sku1"], "picture, and item"
+    before = len(triton.arrays("generate"))
+    assert run().status == 0
+    assert len(triton.arrays("generate")) - before == 3, "everything anew"
+
+
 def test_no_more_products_are_in_work_than_the_operator_allows(run, triton):
     triton.models["generate"] = slow(0.05, paint_noise)
     assert run(*(cup(f"sku{n}") for n in range(9)), options=("--max-in-flight", "3")).status == 0
