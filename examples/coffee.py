@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from contact_sheet import contact_sheet
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from skimage.data import coffee
@@ -66,10 +67,12 @@ def run(server: str | None, repository: Path, output: Path) -> None:
     photo = coffee()
     output.mkdir(parents=True, exist_ok=True)
     files = {
+        "photo": output / "coffee.jpg",
         "contact sheet": output / "contact-sheet.png",
         "SAM's cut-out": output / "cutout-sam.png",
         "cut-out": output / "cutout.png",
     }
+    Image.fromarray(photo).save(files["photo"], quality=95)
     with ExitStack() as stack:
         if server is None:
             with watch.stage("start the server"):

@@ -4,7 +4,7 @@ Triton configs, ONNX axes, client inputs and the tensor table of the docs are de
 ``MODELS`` and ``GRAPHS``; a test regenerates what is committed and compares.
 
 Dims are symbols (``SYMBOLS`` explains each) or integers. The batch axis is left out; every served
-model has one. A *family* (a set of checkpoints, see :mod:`packshot.manifest`) binds some symbols to
+model has one. A *family* (a set of checkpoints, see :mod:`packshot.family`) binds some symbols to
 numbers; the others stay free from request to request.
 """
 
@@ -130,7 +130,11 @@ MASKED_IMAGE_LATENTS = Tensor(
 MASK_LATENTS = Tensor("mask_latents", "FP32", (1, "h", "w"), "0 or 1, nearest neighbour of mask_image")
 LATENTS = Tensor("latents", "FP32", ("C", "h", "w"), "in the scale of the UNet")
 INITIAL_LATENTS = Tensor(
-    "latents", "FP32", ("C", "h", "w"), "noise of unit variance instead of the seed's", True
+    "latents",
+    "FP32",
+    ("C", "h", "w"),
+    "noise of unit variance to begin from; only euler_ancestral's later noise is the seed's then",
+    True,
 )
 IMAGE_LATENTS = Tensor(
     "image_latents",

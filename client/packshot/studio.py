@@ -237,7 +237,8 @@ class AsyncStudio:
             negative_prompt: what it should not show.
             seed: of the noise.
             parameters: how to paint; None for what suits the family.
-            latents: float32 [C, h, w], noise of unit variance instead of the seed's.
+            latents: float32 [C, h, w], noise of unit variance to begin from; only what
+                ``euler_ancestral`` adds after each step is the seed's then.
             priority: 1 interactive, or 2 catalogue work, which lets others pass.
             on_step: called with each report of the server, about twenty a second.
             preview_interval: steps from preview to preview, if the server keeps up; 0 for none.

@@ -35,6 +35,8 @@ def test_the_example_s_lines_fit_its_styles(tmp_path):
 
 def test_every_measure_and_preset_is_explained():
     for threshold in Thresholds.__dataclass_fields__:
-        assert f"`{threshold.partition('_')[2]}`" in DOCS
+        prefix, _, measure = threshold.partition("_")
+        assert f"`{measure}`" in DOCS
+        assert f"`{prefix}_`" in DOCS or f"`{threshold}: true`" in DOCS
     for preset in PRESETS:
         assert f"`{preset}`" in DOCS
