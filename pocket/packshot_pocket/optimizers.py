@@ -36,15 +36,20 @@ def _in_order(tensor: Tensor, parameter: Tensor) -> Tensor:
     return tensor if parameter.is_contiguous() else tensor.permute(0, 2, 3, 1)
 
 
-def make_optimizers(model: nn.Module, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for linear layers and filters, AdamW for all else; a step is one of both.
+def make_optimizers(
+    model: nn.Module,
+    weight_decay: float,
+    orthogonal: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d),
+) -> list[torch.optim.Optimizer]:
+    """Muon for the weights of layers, AdamW for all else; a step is one of both.
 
     Args:
         model: on its device; what it does not train is left out.
         weight_decay: of all but biases and the like, for each step at a rate of 1.
+        orthogonal: whose weights are Muon's.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
-    layers = (module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+    layers = (module for module in model.modules() if isinstance(module, orthogonal))
     shaped = {id(layer.weight) for layer in layers}
     others = [p for p in trained if id(p) not in shaped]
     groups = [
