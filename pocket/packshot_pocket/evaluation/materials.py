@@ -101,7 +101,11 @@ def train_materials(
         device: ``cpu`` or ``cuda``.
     """
     torch.manual_seed(SEED)
-    tables = list(_rendered(range(scenes), workers))
+    tables: list[Table] = []
+    for table in _rendered(range(scenes), workers):
+        tables.append(table)
+        if len(tables) % 1000 == 0:
+            sys.stderr.write(f"materials  rendered {len(tables)}/{scenes}\n")
     net = MaterialNet().to(device)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
     progress = Progress("materials", budget := Budget(steps=steps))
