@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,27 +37,44 @@ def _in_order(tensor: Tensor, parameter: Tensor) -> Tensor:
     return tensor if parameter.is_contiguous() else tensor.permute(0, 2, 3, 1)
 
 
-def make_optimizers(
-    model: nn.Module,
-    weight_decay: float,
-    orthogonal: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d),
-) -> list[torch.optim.Optimizer]:
-    """Muon for the weights of layers, AdamW for all else; a step is one of both.
+class Optimizers:
+    """Muon for the weights of layers, AdamW for all else.
 
     Args:
         model: on its device; what it does not train is left out.
         weight_decay: of all but biases and the like, for each step at a rate of 1.
         orthogonal: whose weights are Muon's.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    layers = (module for module in model.modules() if isinstance(module, orthogonal))
-    shaped = {id(layer.weight) for layer in layers}
-    others = [p for p in trained if id(p) not in shaped]
-    groups = [
-        {"params": [p for p in others if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return [
-        Muon((p for p in trained if id(p) in shaped), weight_decay),
-        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=trained[0].is_cuda),
-    ]
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weight_decay: float,
+        orthogonal: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d),
+    ) -> None:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        layers = (module for module in model.modules() if isinstance(module, orthogonal))
+        shaped = {id(layer.weight) for layer in layers}
+        others = [p for p in trained if id(p) not in shaped]
+        groups = [
+            {"params": [p for p in others if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.muon = Muon((p for p in trained if id(p) in shaped), weight_decay)
+        self.adamw = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=trained[0].is_cuda)
+
+    def step(self, rate: float) -> None:
+        """A step of both at this learning rate."""
+        for optimizer in (self.muon, self.adamw):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on."""
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.muon.load_state_dict(state["muon"])
+        self.adamw.load_state_dict(state["adamw"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from packshot_pocket.optimizers import make_optimizers
+from packshot_pocket.optimizers import Optimizers
 
 
 class Small(nn.Module):
@@ -28,16 +28,12 @@ class Small(nn.Module):
 
 
 def learn(model, steps=3):
-    optimizers = make_optimizers(model, weight_decay=0.1)
+    optimizers = Optimizers(model, weight_decay=0.1)
     for number in range(steps):
         pictures = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(number))
         model.zero_grad(set_to_none=True)
         model(pictures).square().mean().backward()
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = 1e-2
-            optimizer.step()
-    return optimizers
+        optimizers.step(1e-2)
 
 
 @pytest.fixture
@@ -54,7 +50,8 @@ def test_all_that_is_trained_moves_and_nothing_else_does(model):
 
 
 def test_filters_and_layers_take_muon_s_even_steps(model):
-    muon, adamw = make_optimizers(model, weight_decay=0.1)
+    optimizers = Optimizers(model, weight_decay=0.1)
+    muon, adamw = optimizers.muon, optimizers.adamw
     shapes = [tuple(p.shape) for group in muon.param_groups for p in group["params"]]
     assert shapes == [(8, 27), (4, 8), (5, 4)]
     assert sum(len(group["params"]) for group in adamw.param_groups) == 4

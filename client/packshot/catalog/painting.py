@@ -34,12 +34,10 @@ class Layers:
     Attributes:
         painted: at the size of the canvas.
         delivered: at the size of the finished picture; the same object if that is the canvas.
-        enlargement: from one to the other; None if they are the same.
     """
 
     painted: Composition
     delivered: Composition
-    enlargement: Enlargement | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +82,10 @@ def layers(cutout: Cutout, style: Style, canvas: tuple[int, int]) -> Layers:
     size = style.output_size
     if size is None or size == canvas:
         painted = compose(style.layout.place(cutout, canvas), canvas)
-        return Layers(painted, painted, None)
+        return Layers(painted, painted)
     enlargement = Enlargement(canvas, size)
     placement = enlargement.place(style.layout, cutout)
-    return Layers(compose(placement, canvas), compose(enlargement.over(placement), size), enlargement)
+    return Layers(compose(placement, canvas), compose(enlargement.over(placement), size))
 
 
 async def paint(
@@ -149,9 +147,10 @@ def _finished(
     began, image = time.perf_counter(), shot.image
     measures = measure(image, placed.painted, found, mask_iou)
     timings_s["gate"] = time.perf_counter() - began
-    if placed.enlargement:
+    if placed.delivered is not placed.painted:
         # The product comes from its photo, at full sharpness.
-        image = paste_back(placed.delivered, placed.enlargement.picture(image))
+        scene = Enlargement(placed.painted.size, placed.delivered.size).picture(image)
+        image = paste_back(placed.delivered, scene)
     return Picture(image, measures, shot.parameters.as_dict(), timings_s)
 
 

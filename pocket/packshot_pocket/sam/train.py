@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from packshot_pocket.optimizers import make_optimizers
+from packshot_pocket.optimizers import Optimizers
 from packshot_pocket.sam.model import POCKET, SamSpec, grown_sam, make_sam, save_sam
 from packshot_pocket.sam.samples import SamSamples
 from packshot_pocket.sam.step import TrainedSam
@@ -93,14 +93,13 @@ class SamTrainer:
         elif training.start:
             _start_grouping(self.model.grouping, training.start)
         # Its few filters learn better by AdamW: after 250 steps the loss was 0.82, and 0.92 by Muon.
-        self.optimizers = make_optimizers(self.model, _DECAY, orthogonal=(nn.Linear,))
+        self.optimizers = Optimizers(self.model, _DECAY, orthogonal=(nn.Linear,))
         self.ema = Ema(self.model.sam, training.ema_decay)
         self.step, seconds = 0, 0.0
         if state:
             self.step, seconds = state["step"], state["seconds"]
             self.ema.load_state_dict(state["ema"])
-            for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(its)
+            self.optimizers.load_state_dict(state["optimizers"])
         self.progress = Progress("sam", training.budget, seconds=seconds)
 
     def run(self) -> None:
@@ -125,7 +124,7 @@ class SamTrainer:
         state = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": self.optimizers.state_dict(),
             "step": self.step,
             "seconds": self.progress.elapsed_s,
         }
@@ -137,15 +136,12 @@ class SamTrainer:
 
     def _learn(self, batch: dict[str, Tensor]) -> dict[str, float]:
         rate = learning_rate(self.training.peak_rate, self._fraction(), self.step, self.training.warmup_steps)
-        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
         self.model.zero_grad(set_to_none=True)
         with autocast(self.device):
             loss, metrics = self.model(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.optimizers.step(rate)
         return {name: value.item() for name, value in metrics.items()}
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:

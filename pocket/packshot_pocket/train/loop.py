@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from packshot_pocket.optimizers import make_optimizers
+from packshot_pocket.optimizers import Optimizers
 from packshot_pocket.train.plan import Stage
 from packshot_pocket.training import Budget, Ema, Progress, autocast, learning_rate, load_state, save_state
 
@@ -92,7 +92,7 @@ class Loop:
 
     def __init__(self, task: Task, run: Run) -> None:
         self.task, self.run = task, run
-        self.optimizers = make_optimizers(task.trained, _DECAY)
+        self.optimizers = Optimizers(task.trained, _DECAY)
         self.ema = Ema(task.trained, run.stage.ema_decay)
         self.averaged = copy.deepcopy(task.trained).eval().requires_grad_(False)
         if run.compile:
@@ -127,7 +127,7 @@ class Loop:
         state = {
             "trained": self.task.trained.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": self.optimizers.state_dict(),
             "step": self.step,
             "seconds": self.progress.elapsed_s,
             "foundation": dict(self.run.foundation),
@@ -160,8 +160,6 @@ class Loop:
     def _learn(self, fraction: float) -> dict[str, Tensor]:
         stage = self.run.stage
         rate = learning_rate(stage.peak_rate, fraction, self.step, stage.warmup_steps)
-        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
         # A step's randomness depends on its number alone: that is all a resumed training needs to know.
         generator = torch.Generator(self.run.device).manual_seed(self.run.seed * 2**32 + self.step)
         self.task.trained.zero_grad(set_to_none=True)
@@ -169,8 +167,7 @@ class Loop:
             loss, metrics = self.task.loss(generator, fraction)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.task.trained.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.optimizers.step(rate)
         return {"loss": loss, "norm": norm, **metrics}
 
     def _fraction(self) -> float:
@@ -187,7 +184,6 @@ class Loop:
             )
         self.task.trained.load_state_dict(state["trained"])
         self.ema.load_state_dict(state["ema"])
-        for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(its)
+        self.optimizers.load_state_dict(state["optimizers"])
         self.step = state["step"]
         return state["seconds"]
