@@ -241,14 +241,34 @@ def test_a_correction_clicks_on_what_is_wrong(disc):
         assert bool(disc[y, x]) != (x >= 40)
 
 
-def test_samples_are_the_same_whenever_they_are_drawn():
-    samples = SamSamples(SamSpec(), 7, 4, views=2)
-    first, again = samples[1], SamSamples(SamSpec(), 8, 1, views=2)[0]
+def test_samples_are_the_same_whenever_they_are_drawn(monkeypatch):
+    monkeypatch.setattr("packshot_pocket.sam.samples._ROUND", 4)
+    samples = SamSamples(SamSpec(), 5, 4, views=2)
+    samples[0]
+    first, again = samples[3], SamSamples(SamSpec(), 8, 1, views=2)[0]
     assert all(torch.equal(first[name], again[name]) for name in first)
     point, truth = first["point"][0], first["point_truths"][0]
     x, y = (int(value) // 2 for value in point)
     assert truth[y, x] > 0
     assert first["point_known"][0]
+
+
+def test_a_picture_comes_again_after_all_others_of_its_round(monkeypatch):
+    drawn = []
+
+    def draw(rng, size):
+        drawn.append(rng.integers(2**31))
+        return shapes(int(drawn[-1]), size)
+
+    monkeypatch.setattr("packshot_pocket.sam.samples._ROUND", 3)
+    monkeypatch.setattr("packshot_pocket.sam.samples.draw_picture", draw)
+    monkeypatch.setattr("packshot_pocket.sam.samples._MIN_COVER", 0.0)
+    samples = SamSamples(TINY, 0, 12, views=2)
+    images = [samples[number]["image"] for number in range(6)]
+    assert len(drawn) == len(set(drawn)) == 3, "the second time they are not drawn"
+    assert not any(torch.equal(images[number], images[number + 3]) for number in range(3))
+    samples[6]
+    assert len(set(drawn)) == 4, "then come others"
 
 
 def test_a_click_beside_everything_means_what_is_no_thing(monkeypatch):

@@ -27,6 +27,8 @@ NUM_CANDIDATES = 3
 NUM_POINTS = 3
 #: Between the numbers of a sample's pictures, if the first has nothing to select.
 _APART = 2**48
+#: Pictures that are all shown once, then all again, before the next ones are drawn.
+_ROUND = 1024
 #: Things are learnt that cover this much of the square.
 _MIN_COVER, _MAX_COVER = 0.003, 0.8
 #: Share of the photos that have been through another camera or program.
@@ -44,8 +46,9 @@ class SamSamples(Dataset[dict[str, Tensor]]):
         spec: sizes of the network.
         first: number of the first sample.
         count: how many.
-        views: samples in a row that show the same picture, each in its own way: at 128 pixels
-            drawing one takes a core 24 ms, a further view 2.
+        views: samples that show the same picture, each in its own way, a thousand samples apart, so that
+            no batch shows one twice. At 128 pixels drawing one takes a core 24 ms, a further view 2.
+            A process keeps the pictures of a round that it has drawn: at 256 pixels up to 1.5 GB in all.
 
     A sample is a dict of
 
@@ -61,7 +64,7 @@ class SamSamples(Dataset[dict[str, Tensor]]):
 
     def __init__(self, spec: SamSpec, first: int, count: int, views: int = 1) -> None:
         self.spec, self.first, self.count, self.views = spec, first, count, views
-        self._drawn: tuple[int, Picture] | None = None
+        self._round, self._drawn = -1, dict[int, Picture]()
 
     def __len__(self) -> int:
         return self.count
@@ -71,7 +74,7 @@ class SamSamples(Dataset[dict[str, Tensor]]):
         number = self.first + index
         for attempt in range(100):
             rng = np.random.default_rng([number, attempt, 31_415])
-            picture = self._picture(number // self.views + attempt * _APART)
+            picture = self._picture(number, attempt)
             view = random_view(rng, picture.image.shape[0], self.spec.image_size)
             regions = [seen for region in picture.regions if (seen := _seen(region, view))]
             if regions:
@@ -80,11 +83,14 @@ class SamSamples(Dataset[dict[str, Tensor]]):
                 return _sample(rng, self.spec, view, image, regions)
         raise RuntimeError(f"sample {number}: 100 pictures without anything to select")
 
-    def _picture(self, number: int) -> Picture:
-        if self._drawn is None or self._drawn[0] != number:
-            rng = np.random.default_rng([number, 16_180])
-            self._drawn = number, draw_picture(rng, self.spec.image_size)
-        return self._drawn[1]
+    def _picture(self, number: int, attempt: int) -> Picture:
+        this_round, place = divmod(number, _ROUND * self.views)
+        if this_round != self._round:
+            self._round, self._drawn = this_round, {}
+        shown = this_round * _ROUND + place % _ROUND + attempt * _APART
+        if shown not in self._drawn:
+            self._drawn[shown] = draw_picture(np.random.default_rng([shown, 16_180]), self.spec.image_size)
+        return self._drawn[shown]
 
 
 def draw_picture(rng: _Rng, size: int, split: Split = "train") -> Picture:

@@ -214,7 +214,7 @@ class Plan:
 
 PLANS: dict[str, Plan] = {
     "cuda": Plan(64, os.cpu_count() or 1, 6, 1e-3, 300),
-    "cpu": Plan(8, 0, 1, 8e-4, 60),
+    "cpu": Plan(16, 0, 4, 8e-4, 60),
 }
 
 
