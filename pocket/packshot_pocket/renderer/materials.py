@@ -104,9 +104,9 @@ def make_fabric(dice: Dice) -> Material:
     streaks = smooth_noise(rng, HEIGHT, WIDTH, 3, threads * 2) + smooth_noise(
         rng, HEIGHT, WIDTH, threads * 2, 3
     )
-    height = fractal_noise(rng, HEIGHT, WIDTH, (2.5, 4), 3, 0.6)
-    folds = cv2.Sobel(cv2.GaussianBlur(height, (0, 0), 2), cv2.CV_32F, 1, 0, scale=2.0)
-    relief = 0.10 * weave + 0.03 * streaks + rng.uniform(0.12, 0.22) * np.clip(folds, -1, 1)
+    height = fractal_noise(rng, HEIGHT, WIDTH, (1.5, 6), 2, 0.5)
+    folds = cv2.Sobel(cv2.GaussianBlur(height, (0, 0), 3), cv2.CV_32F, 1, 0, scale=2.5)
+    relief = 0.07 * weave + 0.02 * streaks + rng.uniform(0.2, 0.34) * np.clip(folds, -1, 1)
     cloth = dice.choice(("fabric", "linen", "linen cloth", "fabric"))
     texture = triple(1 + relief) * colour
     return Material("fabric", f"{dice.choice(SYNONYMS[name][:1])} {cloth}", texture, 0.0, 0.05)
