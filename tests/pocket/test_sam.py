@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ from packshot_pocket.sam.picture import Region
 from packshot_pocket.sam.samples import SamSamples, _owner
 from packshot_pocket.sam.shapes import shapes
 from packshot_pocket.sam.step import TrainedDecoder, corrections
-from packshot_pocket.sam.train import STATE_FILE, SamTrainer, SamTraining, main, train_sam
+from packshot_pocket.sam.train import STATE_FILE, SamTrainer, SamTraining, _Share, main, train_sam
+from packshot_pocket.team import Team
 from packshot_pocket.training import Budget, autocast, load_state
 
 TINY = SamSpec(
@@ -296,6 +298,25 @@ def test_a_training_goes_on_where_it_stopped_and_its_checkpoint_is_a_sam(tmp_pat
     first, second = SamModel.from_pretrained(whole), SamModel.from_pretrained(halves)
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, msg=name)
+
+
+def test_processes_that_share_a_step_see_each_of_its_pictures_once():
+    shares = [list(islice(_Share(6, Team(rank, 3)), 4)) for rank in range(3)]
+    assert shares == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+
+
+def test_two_processes_train_one_network(tmp_path):
+    seen = tmp_path / "seen"
+    settings = {"batch_size": 2, "processes": 2, "spec": TINY}
+    train_sam(SamTraining(output=seen, budget=Budget(steps=1), **settings))
+    train_sam(SamTraining(output=seen, budget=Budget(steps=2), **settings), resume=True)
+    assert load_state(seen / STATE_FILE)["step"] == 2
+    assert SamModel.from_pretrained(seen).config.vision_config.image_size == 64
+
+
+def test_a_step_that_cannot_be_shared_equally_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"processes: got 3, expected a divisor of a step's 16"):
+        SamTraining(output=tmp_path, budget=Budget(steps=1), processes=3)
 
 
 def test_a_start_takes_along_what_was_learned_of_grouping_where_it_is_there(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from packshot_pocket.optimizers import Optimizers
 from packshot_pocket.sam.model import POCKET, SamSpec, grown_sam, make_sam, save_sam
 from packshot_pocket.sam.samples import SamSamples
 from packshot_pocket.sam.step import TrainedSam
+from packshot_pocket.team import ALONE, Team, work_together
 from packshot_pocket.training import (
     Budget,
     Ema,
@@ -44,7 +45,8 @@ class SamTraining:
         budget: how long.
         device: ``cpu`` or ``cuda``.
         batch_size: pictures of a step; each is asked five prompts.
-        workers: processes that draw pictures; 0 draws them in this one.
+        processes: that share a step's pictures.
+        workers: processes that draw pictures for each of these; 0 draws them where they are learned from.
         views: samples made of each picture that is drawn.
         peak_rate: highest learning rate.
         warmup_steps: until it is reached.
@@ -54,12 +56,16 @@ class SamTraining:
         spec: sizes of the network.
         start: directory of a checkpoint to start from, which may be for photos of another size; with the
             state beside it, what it learned of grouping goes on, too.
+
+    Raises:
+        ValueError: the pictures of a step cannot be shared equally.
     """
 
     output: Path
     budget: Budget
     device: str = "cpu"
     batch_size: int = 16
+    processes: int = 1
     workers: int = 0
     views: int = 1
     peak_rate: float = 8e-4
@@ -70,12 +76,22 @@ class SamTraining:
     spec: SamSpec = POCKET
     start: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.processes < 1 or self.batch_size % self.processes:
+            raise ValueError(
+                f"processes: got {self.processes}, expected a divisor of a step's {self.batch_size} pictures"
+            )
+
 
 class SamTrainer:
-    """The state of a training; see :func:`train_sam`."""
+    """The state of a training; see :func:`train_sam`.
 
-    def __init__(self, training: SamTraining, resume: bool) -> None:
-        self.training = training
+    Args:
+        team: the processes that train together, each with such a state.
+    """
+
+    def __init__(self, training: SamTraining, resume: bool, team: Team = ALONE) -> None:
+        self.training, self.team = training, team
         self.device = torch.device(training.device)
         seed_everything(training.seed)
         state = load_state(training.output / STATE_FILE) if resume else None
@@ -106,18 +122,23 @@ class SamTrainer:
         """Train until the budget is used up, then write the checkpoint."""
         saved_s = self.progress.elapsed_s
         for batch in self._batches():
-            if self._fraction() >= 1:
+            if (fraction := self.team.agreed(self._fraction())) >= 1:
                 break
             # A step's randomness depends on its number alone: that is all a resumed training needs to know.
-            torch.manual_seed(self.training.seed * 2**32 + self.step)
-            metrics = self._learn({name: tensor.to(self.device) for name, tensor in batch.items()})
+            step = self.training.seed * 2**32 + self.step
+            torch.manual_seed(step * self.team.size + self.team.rank)
+            on_device = {name: tensor.to(self.device) for name, tensor in batch.items()}
+            metrics = self._learn(on_device, fraction)
             self.step += 1
             self.ema.update(self.step)
+            if self.team.rank > 0:
+                continue
             self.progress.tell(self.step, self.training.batch_size, **metrics)
             if self.progress.elapsed_s - saved_s >= self.training.save_every_s:
                 self.save()
                 saved_s = self.progress.elapsed_s
-        self.save()
+        if self.team.rank == 0:
+            self.save()
 
     def save(self) -> None:
         """Write the state to go on from, and the checkpoint as it is by now."""
@@ -134,12 +155,13 @@ class SamTrainer:
         self.ema.copy_to(averaged)
         save_sam(averaged, self.training.output)
 
-    def _learn(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        rate = learning_rate(self.training.peak_rate, self._fraction(), self.step, self.training.warmup_steps)
+    def _learn(self, batch: dict[str, Tensor], fraction: float) -> dict[str, float]:
+        rate = learning_rate(self.training.peak_rate, fraction, self.step, self.training.warmup_steps)
         self.model.zero_grad(set_to_none=True)
         with autocast(self.device):
             loss, metrics = self.model(batch)
         loss.backward()
+        self.team.average_gradients(self.model)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizers.step(rate)
         return {name: value.item() for name, value in metrics.items()}
@@ -150,8 +172,8 @@ class SamTrainer:
         first = training.seed * _EVER + self.step * training.batch_size
         yield from DataLoader(
             SamSamples(training.spec, first, _EVER, training.views),
-            batch_size=training.batch_size,
-            sampler=_InOrder(),
+            batch_size=training.batch_size // self.team.size,
+            sampler=_Share(training.batch_size, self.team),
             num_workers=training.workers,
             prefetch_factor=4 if training.workers else None,
             pin_memory=self.device.type == "cuda",
@@ -181,14 +203,16 @@ def _part(state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     }
 
 
-class _InOrder(torch.utils.data.Sampler[int]):
-    """0, 1, 2 and so on. (DataLoader's own sampler would count the samples first.)"""
+class _Share(torch.utils.data.Sampler[int]):
+    """Of 0, 1, 2 and so on those that are a process's. (DataLoader's own sampler would count them first.)"""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int, team: Team) -> None:
         super().__init__()
+        self._batch_size, self._share, self._rank = batch_size, batch_size // team.size, team.rank
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(_EVER))
+        for start in range(self._rank * self._share, _EVER, self._batch_size):
+            yield from range(start, start + self._share)
 
 
 def train_sam(training: SamTraining, resume: bool = False) -> None:
@@ -198,7 +222,11 @@ def train_sam(training: SamTraining, resume: bool = False) -> None:
         resume: go on from the state in ``training.output`` if there is one. Its seconds and steps
             count towards the budget.
     """
-    SamTrainer(training, resume).run()
+    work_together(training.processes, _train, training, resume)
+
+
+def _train(team: Team, training: SamTraining, resume: bool) -> None:
+    SamTrainer(training, resume, team).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +255,10 @@ def main(arguments: list[str]) -> int:
     length.add_argument("--steps", type=int)
     parser.add_argument("--device", choices=sorted(PLANS), default="cpu")
     parser.add_argument("--batch-size", type=int, help="pictures of a step")
-    parser.add_argument("--workers", type=int, help="processes that draw pictures")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="processes that share a step's pictures: as many as cores"
+    )
+    parser.add_argument("--workers", type=int, help="processes that draw pictures for each of them")
     parser.add_argument("--views", type=int, help="samples of each picture that is drawn")
     parser.add_argument("--peak-rate", type=float, help="highest learning rate")
     parser.add_argument(
@@ -246,6 +277,7 @@ def main(arguments: list[str]) -> int:
         budget=Budget(given.steps, given.minutes),
         device=given.device,
         seed=given.seed,
+        processes=given.processes,
         spec=replace(POCKET, image_size=given.image_size),
         start=given.start,
         **asdict(plan),
