@@ -6,6 +6,8 @@ A small network's operations are too short to be shared by threads.
 from __future__ import annotations
 
 import os
+import signal
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +64,7 @@ def work_together(processes: int, work: Callable[..., None], *arguments: Any) ->
 
     Raises:
         torch.multiprocessing.ProcessRaisedException: one of several processes failed; the others are ended.
+            Each that fails says why on standard error.
     """
     if processes == 1:
         work(ALONE, *arguments)
@@ -71,9 +74,15 @@ def work_together(processes: int, work: Callable[..., None], *arguments: Any) ->
 
 
 def _join(rank: int, size: int, meeting: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    # How it hears that what started it is gone; a shell's background job would not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // size))
     distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=size)
     try:
         work(Team(rank, size), *arguments)
+    except Exception:
+        # What is raised in the end may be that another lost its connection to this one.
+        traceback.print_exc()
+        raise
     finally:
         distributed.destroy_process_group()

@@ -314,9 +314,10 @@ def test_two_processes_train_one_network(tmp_path):
     assert SamModel.from_pretrained(seen).config.vision_config.image_size == 64
 
 
-def test_a_step_that_cannot_be_shared_equally_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"processes: got 3, expected a divisor of a step's 16"):
-        SamTraining(output=tmp_path, budget=Budget(steps=1), processes=3)
+def test_a_step_that_cannot_be_shared_equally_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--output", str(tmp_path), "--steps", "1", "--processes", "3"])
+    assert "processes: got 3, expected a divisor of a step's 16 pictures" in capsys.readouterr().err
 
 
 def test_a_start_takes_along_what_was_learned_of_grouping_where_it_is_there(tmp_path, monkeypatch):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +45,35 @@ def test_one_works_alone_where_it_is(tmp_path):
     assert (weight.tolist(), agreed) == ([[0.0, 0.0]], 10.0)
 
 
-def test_a_failure_of_one_ends_all():
-    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="the second"):
+def wait_for_ever(team: Team, folder: Path) -> None:
+    (folder / str(team.rank)).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_when_what_started_them_is_killed_none_goes_on(tmp_path):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a shell's background job
+    try:
+        starter = multiprocessing.get_context("spawn").Process(
+            target=work_together, args=(2, wait_for_ever, tmp_path)
+        )
+        starter.start()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    files = [tmp_path / "0", tmp_path / "1"]
+    until(lambda: all(file.is_file() and file.read_text() for file in files))
+    starter.kill()
+    processes = [Path("/proc", file.read_text()) for file in files]
+    until(lambda: not any(process.exists() for process in processes))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_failure_of_one_ends_all_and_says_why(capfd):
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException):
         work_together(2, fail_at_the_second)
+    assert "ValueError: the second" in capfd.readouterr().err

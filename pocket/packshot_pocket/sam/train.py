@@ -272,16 +272,19 @@ def main(arguments: list[str]) -> int:
     plan = replace(
         PLANS[given.device], **{name: value for name, value in chosen.items() if value is not None}
     )
-    training = SamTraining(
-        output=given.output,
-        budget=Budget(given.steps, given.minutes),
-        device=given.device,
-        seed=given.seed,
-        processes=given.processes,
-        spec=replace(POCKET, image_size=given.image_size),
-        start=given.start,
-        **asdict(plan),
-    )
+    try:
+        training = SamTraining(
+            output=given.output,
+            budget=Budget(given.steps, given.minutes),
+            device=given.device,
+            seed=given.seed,
+            processes=given.processes,
+            spec=replace(POCKET, image_size=given.image_size),
+            start=given.start,
+            **asdict(plan),
+        )
+    except ValueError as error:
+        parser.error(str(error))
     train_sam(training, given.resume)
     return 0
 
