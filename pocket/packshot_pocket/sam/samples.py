@@ -48,7 +48,8 @@ class SamSamples(Dataset[dict[str, Tensor]]):
         count: how many.
         views: samples that show the same picture, each in its own way, a thousand samples apart, so that
             no batch shows one twice. At 128 pixels drawing one takes a core 24 ms, a further view 2.
-            A process keeps the pictures of a round that it has drawn: at 256 pixels up to 1.5 GB in all.
+            A process keeps the pictures of a round that it has drawn: of 256 pixels some 0.8 GB. Several
+            draw each once if they divide a round's batches equally, and else some again.
 
     A sample is a dict of
 
