@@ -247,22 +247,35 @@ def test_samples_are_the_same_whenever_they_are_drawn(monkeypatch):
     assert first["point_known"][0]
 
 
-def test_a_picture_comes_again_after_all_others_of_its_round(monkeypatch):
-    drawn = []
+@pytest.fixture
+def drawn(monkeypatch) -> list[int]:
+    """Seeds of what samples have drawn: shapes, in rounds of about three."""
+    seeds = []
 
     def draw(rng, size):
-        drawn.append(rng.integers(2**31))
-        return shapes(int(drawn[-1]), size)
+        seeds.append(int(rng.integers(2**31)))
+        return shapes(seeds[-1], size)
 
     monkeypatch.setattr("packshot_pocket.sam.samples._ROUND", 3)
     monkeypatch.setattr("packshot_pocket.sam.samples.draw_picture", draw)
     monkeypatch.setattr("packshot_pocket.sam.samples._MIN_COVER", 0.0)
+    return seeds
+
+
+def test_a_picture_comes_again_after_all_others_of_its_round(drawn):
     samples = SamSamples(TINY, 0, 12, views=2)
     images = [samples[number]["image"] for number in range(6)]
     assert len(drawn) == len(set(drawn)) == 3, "the second time they are not drawn"
     assert not any(torch.equal(images[number], images[number + 3]) for number in range(3))
     samples[6]
     assert len(set(drawn)) == 4, "then come others"
+
+
+def test_processes_that_take_turns_with_batches_draw_each_picture_once(drawn):
+    processes = [SamSamples(TINY, 0, 24, views=2, together=3 * 2) for _ in range(3)]
+    for number in range(24):
+        processes[number // 2 % 3][number]
+    assert len(drawn) == len(set(drawn)) == 12
 
 
 def test_a_click_beside_everything_means_what_is_no_thing(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -27,7 +28,7 @@ NUM_CANDIDATES = 3
 NUM_POINTS = 3
 #: Between the numbers of a sample's pictures, if the first has nothing to select.
 _APART = 2**48
-#: Pictures that are all shown once, then all again, before the next ones are drawn.
+#: About so many pictures are all shown once, then all again, before the next ones are drawn.
 _ROUND = 1024
 #: Things are learnt that cover this much of the square.
 _MIN_COVER, _MAX_COVER = 0.003, 0.8
@@ -48,8 +49,9 @@ class SamSamples(Dataset[dict[str, Tensor]]):
         count: how many.
         views: samples that show the same picture, each in its own way, a thousand samples apart, so that
             no batch shows one twice. At 128 pixels drawing one takes a core 24 ms, a further view 2.
-            A process keeps the pictures of a round that it has drawn: of 256 pixels some 0.8 GB. Several
-            draw each once if they divide a round's batches equally, and else some again.
+            A process keeps the pictures of a round that it has drawn: of 256 pixels some 0.8 GB.
+        together: divides the number of a round's pictures. Processes that take turns with batches draw
+            each picture once if that is a multiple of a batch for each of them.
 
     A sample is a dict of
 
@@ -63,8 +65,9 @@ class SamSamples(Dataset[dict[str, Tensor]]):
     Truths say how much of each pixel of the low-resolution mask is covered, 0 to 255.
     """
 
-    def __init__(self, spec: SamSpec, first: int, count: int, views: int = 1) -> None:
+    def __init__(self, spec: SamSpec, first: int, count: int, views: int = 1, together: int = 1) -> None:
         self.spec, self.first, self.count, self.views = spec, first, count, views
+        self._pictures = together * math.ceil(_ROUND / together)
         self._round, self._drawn = -1, dict[int, Picture]()
 
     def __len__(self) -> int:
@@ -85,10 +88,10 @@ class SamSamples(Dataset[dict[str, Tensor]]):
         raise RuntimeError(f"sample {number}: 100 pictures without anything to select")
 
     def _picture(self, number: int, attempt: int) -> Picture:
-        this_round, place = divmod(number, _ROUND * self.views)
+        this_round, place = divmod(number, self._pictures * self.views)
         if this_round != self._round:
             self._round, self._drawn = this_round, {}
-        shown = this_round * _ROUND + place % _ROUND + attempt * _APART
+        shown = this_round * self._pictures + place % self._pictures + attempt * _APART
         if shown not in self._drawn:
             self._drawn[shown] = draw_picture(np.random.default_rng([shown, 16_180]), self.spec.image_size)
         return self._drawn[shown]

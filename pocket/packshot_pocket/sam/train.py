@@ -170,8 +170,9 @@ class SamTrainer:
         training = self.training
         # A new range of samples for each seed; they go on where a stopped training ended.
         first = training.seed * _EVER + self.step * training.batch_size
+        turn = training.batch_size * max(1, training.workers)
         yield from DataLoader(
-            SamSamples(training.spec, first, _EVER, training.views),
+            SamSamples(training.spec, first, _EVER, training.views, together=turn),
             batch_size=training.batch_size // self.team.size,
             sampler=_Share(training.batch_size, self.team),
             num_workers=training.workers,
