@@ -15,8 +15,14 @@ COPY benchmarks benchmarks
 RUN pip install --no-cache-dir --constraint constraints.txt --target /opt/packshot \
       . 'numpy<2' tokenizers onnxruntime-gpu
 
+# TensorRT's Python module, for the denoiser's plans; its libraries are in tritonserver's image of that release.
+FROM nvcr.io/nvidia/tensorrt:${NVIDIA_RELEASE} AS tensorrt
+
+RUN cp -r "$(python3 -c 'import tensorrt; print(tensorrt.__path__[0])')" /tensorrt
+
 FROM nvcr.io/nvidia/tritonserver:${NVIDIA_RELEASE}
 
+COPY --from=tensorrt /tensorrt /opt/packshot/tensorrt
 COPY --from=packages /opt/packshot /opt/packshot
 COPY --chmod=755 docker/serve.sh /usr/local/bin/packshot-serve
 ENV PYTHONPATH=/opt/packshot \

@@ -20,6 +20,7 @@ from packshot_export.denoiser_graphs import ControlEmbedding
 from packshot_export.onnx_graph import write_graph
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.device import CudaDevice, HostDevice
+from packshot_serving.engine.onnx_program import onnx_programs
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Bench:
                     example = random_inputs(graph, models.family.dims, TRACED_SIZES, 8)
                     write_graph(module, example, graph, models.family.dims, models.family.canvas, path)
         device = CudaDevice() if self.cuda else HostDevice()
-        return BoundStepRunner(self.work, models.family, device)
+        return BoundStepRunner(onnx_programs(self.work, device), models.family, device)
 
     @staticmethod
     def count(work: Work) -> float:

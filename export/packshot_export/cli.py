@@ -79,7 +79,10 @@ def export(
         tensorrt=settings,
     )
     if "tensorrt_rtx" in manifest.exporters:
-        text = "packshot: Triton cannot load plans of tensorrt_rtx; its configs name the ONNX graphs"
+        text = (
+            "packshot: of the plans of tensorrt_rtx only the denoiser's can be served, on such a GPU; "
+            "Triton loads the other models' ONNX graphs"
+        )
         console.print(text, soft_wrap=True)
     console.print(f"packshot: {repository} serves {manifest.family.name} in {manifest.family.precision}")
 

@@ -163,10 +163,9 @@ def _complete(directory: Path, parts: Parts, builder: PlanBuilder | None) -> Man
     from packshot_serving.repository import Deployment, Plans, write_configs
 
     plans = None
-    if builder and builder.flavour == "tensorrt":  # Triton's backend loads no other plans
-        plans = Plans(
-            builder.gpus, {name: len(profiles(graph, parts.family)) for name, graph in GRAPHS.items()}
-        )
+    if builder:
+        num_profiles = {name: len(profiles(graph, parts.family)) for name, graph in GRAPHS.items()}
+        plans = Plans(builder.flavour, builder.gpus, num_profiles)
     write_configs(parts.family, directory, Deployment(manifest.digest, plans=plans))
     return manifest
 

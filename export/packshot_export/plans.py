@@ -17,6 +17,7 @@ from typing import Any
 from packshot.contract import PLAN_ENDINGS
 from packshot.errors import ExportError, InvalidArgument, expected
 from packshot_export.profiles import Profile
+from packshot_serving.engine.tensorrt_program import make_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class PlanBuilder:
         self._settings = settings
         self.gpus = tuple(settings.gpus or [_own_gpu()])
         self._check()
-        self._log = _make_log(self._trt)
+        self._log = make_log(self._trt)
 
     def build(self, name: str, graph: Path, profiles: Sequence[Profile], gpu: str) -> bytes:
         """Compile a graph.
@@ -72,14 +73,13 @@ class PlanBuilder:
             ExportError: TensorRT does not take the graph.
         """
         trt = self._trt
-        self._log.errors.clear()
+        self._log.forget()
         builder = trt.Builder(self._log)
         typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
         parser = trt.OnnxParser(network, self._log)
         if not parser.parse_from_file(str(graph)):  # by path: weights in a second file are found beside it
-            reason = _one_line(parser.get_error(0).desc())
-            raise ExportError(f"{name}: {self.flavour} does not take the graph: {reason}")
+            raise ExportError(f"{name}: {self.flavour} does not take the graph: {self._log.reason()}")
         config = builder.create_builder_config()
         if self.flavour == "tensorrt_rtx":
             config.num_compute_capabilities = 1
@@ -153,26 +153,3 @@ def _trt_profile(builder: Any, profile: Profile) -> Any:
     for tensor, (least, best, most) in profile.shapes.items():
         made.set_shape(tensor, least, best, most)
     return made
-
-
-def _one_line(message: str) -> str:
-    """Without what follows every error on a machine that has no GPU."""
-    return "; ".join(line for line in message.splitlines() if "cudaError" not in line)
-
-
-def _make_log(trt: Any) -> Any:
-    class Log(trt.ILogger):
-        """Keeps what is an error, and prints nothing."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (self.ERROR, self.INTERNAL_ERROR) and _one_line(message):
-                self.errors.append(_one_line(message))
-
-        def reason(self) -> str:
-            return self.errors[0] if self.errors else "it gives no reason"
-
-    return Log()

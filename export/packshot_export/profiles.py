@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from packshot.contract import MODELS, Graph
 from packshot.family import Canvas, Family
 from packshot_export.axes import shape
+from packshot_serving.engine.buckets import rung_within
 from packshot_serving.engine.schedulers import STATE_SIZE
 
 #: Least, best and greatest.
@@ -55,7 +56,9 @@ def _ranges(graph: Graph, canvas: Canvas) -> Iterator[dict[str, Range]]:
         if graph.name != "step":
             yield {"B": _batch(graph), **sizes}
             continue
-        greatest = max(2, _THROUGHPUT_SLOTS[2] * BUCKET_SIDES[0] ** 2 // max(side, BUCKET_SIDES[0]) ** 2)
+        fitting = _THROUGHPUT_SLOTS[2] * BUCKET_SIDES[0] ** 2 // max(side, BUCKET_SIDES[0]) ** 2
+        # A runner pads a batch to such a size, and no profile would hold a larger one.
+        greatest = rung_within(max(2, fitting))
         for least, best, most in (_LATENCY_SLOTS, (1, (greatest + 1) // 2, greatest)):
             rows = (least, 2 * best, 2 * most)
             # P: a plan cannot compute nothing; a step without ControlNet rows is given one.

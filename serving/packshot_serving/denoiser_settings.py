@@ -5,30 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from packshot.contract import PLAN_ENDINGS
 from packshot.errors import expected
 
 AUTO = "auto"
+NO_PLANS = "none"
 #: Requests in work at the same time, and those of them that step together: numbers, or what was measured
 #: to pay when the model is loaded. Requests of each priority that may wait, and for how long (0: for ever)
-#: if they do not say so themselves. Whether a processor computes the steps in bfloat16.
+#: if they do not say so themselves. Whether a processor computes the steps in bfloat16; the module whose
+#: plans a GPU computes them with, instead of the ONNX graphs.
 DEFAULTS = {
     "max_slots": AUTO,
     "max_batch": AUTO,
     "max_queue_size": "64",
     "default_timeout_microseconds": "0",
     "bf16": "false",
+    "plans": NO_PLANS,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class DenoiserSettings:
-    """The parameters as numbers; None is what was measured."""
+    """The parameters as values; None is what was measured, or no plans."""
 
     max_slots: int | None
     max_batch: int | None
     max_queue_size: int
     default_timeout_s: float
     bf16: bool
+    plans: str | None
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> DenoiserSettings:
@@ -47,7 +52,17 @@ class DenoiserSettings:
         timeout_us = _number("default_timeout_microseconds", timeout, 0, "a number from 0")
         if values["bf16"] not in ("true", "false"):
             raise expected("bf16", repr(values["bf16"]), "'true' or 'false'")
-        return cls(slots, batch, queue, timeout_us / 1e6, values["bf16"] == "true")
+        plans = values["plans"]
+        if plans not in (NO_PLANS, *PLAN_ENDINGS):
+            raise expected("plans", repr(plans), f"'{NO_PLANS}' or one of {', '.join(PLAN_ENDINGS)}")
+        return cls(
+            max_slots=slots,
+            max_batch=batch,
+            max_queue_size=queue,
+            default_timeout_s=timeout_us / 1e6,
+            bf16=values["bf16"] == "true",
+            plans=None if plans == NO_PLANS else plans,
+        )
 
 
 def _number(name: str, value: str, least: int, form: str) -> int:

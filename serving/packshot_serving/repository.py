@@ -42,13 +42,16 @@ __all__ = ["TritonPythonModel"]
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """TensorRT plans beside the ONNX graphs, for Triton's ``tensorrt`` backend to load instead.
+    """TensorRT plans beside the ONNX graphs.
 
     Attributes:
+        flavour: the module that built them, of ``contract.PLAN_ENDINGS``. Those of ``tensorrt`` are what
+            Triton's ``tensorrt`` backend loads; those of ``tensorrt_rtx`` only the denoiser can take.
         gpus: compute capabilities that there are plans for, such as ``sm_90``.
         num_profiles: by graph, its plans' optimisation profiles.
     """
 
+    flavour: str
     gpus: tuple[str, ...]
     num_profiles: Mapping[str, int]
 
@@ -61,12 +64,17 @@ class Deployment:
         artifacts: the manifest's digest, which ``generate``'s config tells to clients; empty where
             there are no artifacts yet.
         device: where the models that hold weights compute.
-        plans: for a server with NVIDIA's ``tensorrt`` backend; None: the ONNX graphs are served.
+        plans: to compute with on a GPU; None: the ONNX graphs are served.
     """
 
     artifacts: str = ""
     device: DeviceName = "cpu"
     plans: Plans | None = None
+
+    @property
+    def backend_plans(self) -> Plans | None:
+        """The plans, if they are for Triton's ``tensorrt`` backend."""
+        return self.plans if self.plans and self.plans.flavour == "tensorrt" else None
 
 
 def write_configs(family: Family, repository: Path, deployment: Deployment = Deployment()) -> None:
@@ -167,30 +175,32 @@ def model_config(
     config.backend = model.kind
     if model.decoupled:
         config.model_transaction_policy.decoupled = True
-    config.instance_group.add(count=1, kind=instance_kind(model, deployment.device))
+    device = "cuda" if deployment.backend_plans else deployment.device
+    config.instance_group.add(count=1, kind=instance_kind(model, device))
     if model.kind == "onnxruntime":
         config.default_model_filename = Path(ARTIFACTS[model.name]).name
         config.dynamic_batching.SetInParent()
-        if deployment.plans:
-            _serve_plans(config, deployment.plans)
+        if deployment.backend_plans:
+            _serve_plans(config, deployment.backend_plans)
     if model.response_cache:
         config.response_cache.enable = True
     if model.name == "denoiser":
         for name, value in DEFAULTS.items():
             config.parameters[name].string_value = value
+        if deployment.plans:
+            config.parameters["plans"].string_value = deployment.plans.flavour
     return config
 
 
 def _serve_plans(config: pb.ModelConfig, plans: Plans) -> None:
     """Let Triton's ``tensorrt`` backend take the plan that was built for the GPU it finds."""
     config.backend = "tensorrt"
-    names = [Path(plan_file(config.name, gpu, "tensorrt")).name for gpu in plans.gpus]
+    names = [Path(plan_file(config.name, gpu, plans.flavour)).name for gpu in plans.gpus]
     config.default_model_filename = names[0]
     for gpu, name in zip(plans.gpus, names, strict=True):
         digits = gpu.removeprefix("sm_")
         config.cc_model_filenames[f"{digits[:-1]}.{digits[-1]}"] = name
     (group,) = config.instance_group
-    group.kind = pb.ModelInstanceGroup.KIND_GPU
     # Triton takes the profile whose best shapes come nearest to the batch.
     group.profile.extend(str(number) for number in range(plans.num_profiles[config.name]))
 

@@ -42,7 +42,9 @@ def test_hadolint_has_nothing_to_say(dockerfile):
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 def test_images_have_stages_a_user_and_a_word_about_health(dockerfile):
     text = dockerfile.read_text()
-    assert len(re.findall(r"^FROM ", text, re.M)) == 2
+    *before, _ = re.findall(r"^FROM \S+(?: AS (\S+))?$", text, re.M)
+    assert before
+    assert set(before) == set(re.findall(r"^COPY --from=(\S+) ", text, re.M)), "stages that are taken from"
     last = text[text.rindex("\nFROM ") :]
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", last, re.M)
     assert re.search(r"^HEALTHCHECK ", last, re.M)

@@ -121,7 +121,7 @@ def test_a_step_has_fewer_slots_where_canvases_are_larger(family):
         (profile.shapes["state"][2][3], profile.shapes["state"][2][0])
         for profile in profiles(GRAPHS["step"], large)
     }
-    assert slots == {(64, 2), (64, 16), (96, 2), (96, 7), (128, 2), (128, 4)}
+    assert slots == {(64, 2), (64, 16), (96, 2), (96, 6), (128, 2), (128, 4)}
 
 
 @pytest.mark.parametrize(
@@ -235,6 +235,9 @@ def test_plans_of_tensorrt_rtx_are_recorded_and_triton_loads_the_graphs(copied, 
     assert {event.file for event in events if isinstance(event, export.Planned)} == files
     found = config(tmp_path / "repository", "vae_decoder")
     assert (found.backend, found.default_model_filename) == ("onnxruntime", "model.onnx")
+    denoiser = config(tmp_path / "repository", "denoiser")
+    assert denoiser.parameters["plans"].string_value == "tensorrt_rtx"
+    assert denoiser.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
 
 
 @pytest.fixture
@@ -263,6 +266,9 @@ def test_tritons_tensorrt_backend_gets_the_plan_of_its_gpu(as_tensorrt, copied, 
         assert found.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
         assert found.max_batch_size == model.max_batch_size
     assert (repository / plan_file("step", "sm_90", "tensorrt")).exists()
+    denoiser = config(repository, "denoiser")
+    assert denoiser.parameters["plans"].string_value == "tensorrt"
+    assert denoiser.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
 
 
 def test_tensorrt_builds_for_its_own_gpu_only(as_tensorrt):

@@ -10,7 +10,7 @@ from packshot_serving.denoiser_settings import DenoiserSettings
 
 def test_what_is_missing_has_its_default():
     """A config of an older export, or one that was edited by hand."""
-    assert DenoiserSettings.read({}) == DenoiserSettings(None, None, 64, 0.0, False)
+    assert DenoiserSettings.read({}) == DenoiserSettings(None, None, 64, 0.0, False, None)
 
 
 def test_what_is_given_is_read():
@@ -20,8 +20,11 @@ def test_what_is_given_is_read():
         "max_queue_size": "7",
         "default_timeout_microseconds": "1500000",
         "bf16": "true",
+        "plans": "tensorrt_rtx",
     }
-    assert DenoiserSettings.read({**given, "family": "{}"}) == DenoiserSettings(12, 3, 7, 1.5, True)
+    assert DenoiserSettings.read({**given, "family": "{}"}) == DenoiserSettings(
+        12, 3, 7, 1.5, True, "tensorrt_rtx"
+    )
 
 
 @pytest.mark.parametrize("name", ["max_slots", "max_batch", "max_queue_size", "default_timeout_microseconds"])
@@ -34,6 +37,12 @@ def test_nonsense_is_refused_by_name(name, value):
 def test_bf16_is_true_or_false():
     with pytest.raises(InvalidArgument, match="bf16: got 'yes', expected 'true' or 'false'"):
         DenoiserSettings.read({"bf16": "yes"})
+
+
+def test_plans_are_of_a_module_that_builds_some():
+    assert DenoiserSettings.read({"plans": "none"}).plans is None
+    with pytest.raises(InvalidArgument, match="plans: got 'onnx', expected 'none' or one of tensorrt, "):
+        DenoiserSettings.read({"plans": "onnx"})
 
 
 @pytest.mark.parametrize("name", ["max_slots", "max_batch", "max_queue_size"])

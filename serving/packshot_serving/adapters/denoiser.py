@@ -22,7 +22,9 @@ from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import choose_policy, measure_step_times
 from packshot_serving.engine.device import CudaDevice
 from packshot_serving.engine.job import OnDone
+from packshot_serving.engine.onnx_program import onnx_programs
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
+from packshot_serving.engine.tensorrt_program import tensorrt_programs
 from packshot_serving.own_server import give_up, ticket_prefix
 from packshot_serving.processes import wait_until_siblings_rest
 from packshot_serving.requests import read_parameters, read_priority, read_seed
@@ -82,7 +84,12 @@ class TritonPythonModel(Adapter):
             require_bf16()
             return OpenVinoStepRunner(directory)
         if on_gpu:
-            return BoundStepRunner(directory, self.family, CudaDevice())
+            device, plans = CudaDevice(), self.settings.plans
+            if plans:
+                programs = tensorrt_programs(directory, device, plans, device.gpu)
+            else:
+                programs = onnx_programs(directory, device)
+            return BoundStepRunner(programs, self.family, device)
         # In the host's own memory keeping slots apart would only be another copy.
         return OnnxStepRunner(directory)
 

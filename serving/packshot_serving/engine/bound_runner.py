@@ -1,30 +1,27 @@
-"""A step runner on ONNX Runtime that keeps the slots on its device and binds its buffers once."""
+"""A step runner that keeps the slots on its device and binds its buffers once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
-from packshot.contract import GRAPHS
 from packshot.family import Family
-from packshot_serving.engine.buckets import UNRECORDED, Bucket, Sizes
+from packshot_serving.engine.buckets import Bucket, Sizes
 from packshot_serving.engine.device import Device, Memory, Rows
 from packshot_serving.engine.padding import pad_batch
+from packshot_serving.engine.program import Bound, Program
 from packshot_serving.engine.resident import DeviceSlot
 from packshot_serving.engine.runner import SlotTensors, StepNumbers
-from packshot_serving.engine.sessions import open_session
 
 #: Of the host's memory for a step's numbers, and for its samples, at first.
 _STAGING_BYTES = 2**16
-#: Sizes whose buffers and recordings are kept: ONNX Runtime cannot let go of a single recording.
+#: Sizes whose buffers and recordings are kept: programs cannot let go of a single recording.
 MAX_BUCKETS = 96
 
 
 class BoundStepRunner:
-    """A :class:`ResidentRunner`: runs ``step.onnx`` and ``control_embedding.onnx`` of one directory.
+    """A :class:`ResidentRunner`, on ONNX Runtime or TensorRT.
 
     A slot's latents, history and conditioning go to the device once. Each step of some slots gathers
     their states into the buffers of a :class:`Bucket`, runs it, and moves the states on, all of it on
@@ -32,25 +29,14 @@ class BoundStepRunner:
     they are finite, and waits once. On CUDA each bucket's run is recorded as a CUDA graph.
 
     Args:
-        directory: where the two graphs lie.
+        programs: of ``step`` and ``control_embedding``, on the device.
         family: what they were made from.
         device: where to compute.
-        intra_op_num_threads: threads of each session on the host; 0 lets ONNX Runtime take every core.
-
-    Raises:
-        RepositoryError: a graph is missing, cannot be loaded, or has other tensors than the
-            contract says.
-        ServerStartError: ONNX Runtime cannot compute on the device.
     """
 
-    def __init__(
-        self, directory: Path, family: Family, device: Device, intra_op_num_threads: int = 0
-    ) -> None:
+    def __init__(self, programs: tuple[Program, Program], family: Family, device: Device) -> None:
         self._family, self._device = family, device
-        threads = intra_op_num_threads
-        self._step = open_session(directory, GRAPHS["step"], threads, device.providers(graphs=True))
-        embedding = GRAPHS["control_embedding"]
-        self._control = open_session(directory, embedding, threads, device.providers(graphs=False))
+        self._step, self._control = programs
         self._buckets: dict[Sizes, Bucket] = {}
         self._sent = device.staging(_STAGING_BYTES)
         self._received = device.staging(_STAGING_BYTES)
@@ -60,7 +46,6 @@ class BoundStepRunner:
         dims, (height, width) = self._family.dims, tensors.state.shape[-2:]
         slot = DeviceSlot(self._device, tensors, (dims["K"], dims["G"], height, width))
         self._embed(np.ascontiguousarray(tensors.control_image), slot)
-        self._device.wait()
         return slot
 
     def step_resident(self, slots: Sequence[DeviceSlot], numbers: StepNumbers) -> tuple[np.ndarray, int]:
@@ -72,7 +57,7 @@ class BoundStepRunner:
         self._sent = self._at_least(self._sent, bucket.numbers.nbytes)
         self._received = self._at_least(self._received, len(slots) * slots[0].sample_nbytes)
         bucket.load(slots, padded, self._sent)
-        self._step.run_with_iobinding(bucket.binding, bucket.run_options)
+        bucket.run()
         bucket.store(slots)
         return self._finite(bucket, slots), sizes.rows
 
@@ -88,25 +73,25 @@ class BoundStepRunner:
     def _bucket(self, sizes: Sizes) -> Bucket:
         if sizes not in self._buckets:
             kept = len(self._buckets) < MAX_BUCKETS
-            recording = len(self._buckets) if kept else UNRECORDED
-            bucket = Bucket(self._step, self._device, self._family, sizes, recording)
+            bucket = Bucket(self._step, self._device, self._family, sizes, repeated=kept)
             if not kept:
                 return bucket
             self._buckets[sizes] = bucket
         return self._buckets[sizes]
 
     def _embed(self, control_image: np.ndarray, slot: DeviceSlot) -> None:
-        """The control image's embedding, straight to its place."""
+        """The control image's embedding, straight to its place; waits for it and for what came before."""
         pixels = Memory(self._device.name, control_image.nbytes)
         self._device.copy(pixels.address, control_image.ctypes.data, control_image.nbytes)
-        dims, (height, width), name = self._family.dims, slot.lane, self._device.name
-        embedding = (1, dims["K"], dims["G"], height, width)
-        binding = self._control.io_binding()
-        shape = (1, *control_image.shape)
-        binding.bind_input("control_image", name, 0, np.uint8, shape, pixels.address)
-        address = slot.address("control_embedding")
-        binding.bind_output("control_embedding", name, 0, np.float32, embedding, address)
-        self._control.run_with_iobinding(binding, onnxruntime.RunOptions())
+        dims, (height, width) = self._family.dims, slot.lane
+        tensors = {
+            "control_image": Bound(pixels.address, (1, *control_image.shape), np.uint8),
+            "control_embedding": Bound(
+                slot.address("control_embedding"), (1, dims["K"], dims["G"], height, width), np.float32
+            ),
+        }
+        self._control.bind(tensors, repeated=False)()
+        self._device.wait()
 
     def _at_least(self, staging: np.ndarray, nbytes: int) -> np.ndarray:
         return staging if len(staging) >= nbytes else self._device.staging(2 * nbytes)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 
 from packshot.contract import GRAPHS
 from packshot.family import Family
 from packshot_serving.engine.device import Device, Memory
+from packshot_serving.engine.program import Bound, Program
 from packshot_serving.engine.resident import DTYPES, DeviceSlot, Layout
 from packshot_serving.engine.runner import StepNumbers
 
@@ -19,8 +19,6 @@ _LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _NUMBERS = tuple(StepNumbers.__dataclass_fields__)
 #: What a slot has that stays the same from step to step.
 _CONSTANTS = ("mask_latents", "masked_image_latents", "control_embedding")
-#: In ONNX Runtime: run without a recording.
-UNRECORDED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +36,37 @@ class Sizes:
     def holding(cls, numbers: StepNumbers, slot: DeviceSlot) -> Sizes:
         """The least that some slots' step fits into; one ControlNet row at least, as cuDNN wants."""
         return cls(
-            _rung(numbers.num_slots),
-            _rung(numbers.num_rows),
-            _rung(max(1, numbers.num_control_rows)),
+            rung(numbers.num_slots),
+            rung(numbers.num_rows),
+            rung(max(1, numbers.num_control_rows)),
             slot.state_size,
             *slot.lane,
         )
 
 
-def _rung(count: int) -> int:
-    return next((rung for rung in _LADDER if rung >= count), -(-count // 32) * 32)
+def rung(count: int) -> int:
+    """The least size that holds so many. Of twice as many it is at most twice the size."""
+    return next((size for size in _LADDER if size >= count), -(-count // 32) * 32)
+
+
+def rung_within(count: int) -> int:
+    """The greatest size that so many fill."""
+    return max(size for size in (*_LADDER, count // 32 * 32) if size <= count)
 
 
 class Bucket:
-    """The buffers of one size, bound to the step graph.
+    """The buffers of one size, bound to the step.
+
+    Args:
+        step: the program of the step graph.
+        repeated: the program may record what it computes on these buffers.
 
     Attributes:
         sizes: what it is for.
-        binding: inputs and output of a run.
-        run_options: of that run.
+        run: computes a step on the buffers.
     """
 
-    def __init__(
-        self,
-        session: onnxruntime.InferenceSession,
-        device: Device,
-        family: Family,
-        sizes: Sizes,
-        recording: int,
-    ) -> None:
+    def __init__(self, step: Program, device: Device, family: Family, sizes: Sizes, repeated: bool) -> None:
         self.sizes, self._device = sizes, device
         bound = {**family.dims, "B": sizes.slots, "R": sizes.rows, "P": sizes.control_rows}
         bound |= {"m": sizes.state_size, "h": sizes.height, "w": sizes.width}
@@ -80,15 +80,7 @@ class Bucket:
         self._numbers_memory = Memory(device.name, self.numbers.nbytes)
         self._tensors_memory = Memory(device.name, self._tensors.nbytes)
         self._loaded: tuple[object, ...] = ()
-        self.binding = session.io_binding()
-        for tensor in graph.inputs:
-            self.binding.bind_input(*self._binding(tensor.name))
-        for tensor in graph.outputs:
-            self.binding.bind_output(*self._binding(tensor.name))
-        self.run_options = onnxruntime.RunOptions()
-        self.run_options.add_run_config_entry("gpu_graph_id", str(recording))
-        # We wait ourselves, once, after the copies that follow the run.
-        self.run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self.run = step.bind({name: self._bound(name) for name in tensors}, repeated=repeated)
 
     def load(self, slots: Sequence[DeviceSlot], padded: StepNumbers, staging: np.ndarray) -> None:
         """Bring a step's inputs into the buffers: the constants only when they are others than before."""
@@ -140,12 +132,11 @@ class Bucket:
             nbytes = slot.nbytes(name)
             self._device.copy(address + index * nbytes, slot.address(name), nbytes)
 
-    def _binding(self, name: str) -> tuple[str, str, int, type[np.generic], tuple[int, ...], int]:
-        """The arguments of ``bind_input`` and ``bind_output``."""
+    def _bound(self, name: str) -> Bound:
         layout, memory = (
             (self.numbers, self._numbers_memory)
             if name in _NUMBERS
             else (self._tensors, self._tensors_memory)
         )
         place = layout.places[name]
-        return name, self._device.name, 0, place.dtype, place.shape, memory.address + place.offset
+        return Bound(memory.address + place.offset, place.shape, place.dtype)

@@ -7,7 +7,7 @@ that serving needs no further package.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -65,6 +65,11 @@ class Device(Protocol):
         """As ONNX Runtime calls it."""
         ...
 
+    @property
+    def stream(self) -> int:
+        """The CUDA stream that keeps the order; 0 on the host."""
+        ...
+
     def providers(self, graphs: bool) -> Sequence[Provider]:
         """ONNX Runtime's execution providers for a session whose runs are to be in that order.
 
@@ -85,6 +90,17 @@ class Device(Protocol):
         """Copy ``nbytes`` of each of ``count`` rows; may return before it is done."""
         ...
 
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Play back what some work asks the device for, without its calls.
+
+        Args:
+            work: has run before, and allocates nothing on the device. It is called, but not carried out.
+
+        Returns:
+            Asks for all of it; may return before it is done.
+        """
+        ...
+
     def wait(self) -> None:
         """Return when everything that was asked for is done."""
         ...
@@ -94,6 +110,7 @@ class HostDevice:
     """The host: nothing is asynchronous."""
 
     name: DeviceName = "cpu"
+    stream = 0
 
     def providers(self, graphs: bool) -> Sequence[Provider]:
         """See :meth:`Device.providers`."""
@@ -112,12 +129,19 @@ class HostDevice:
         for row in range(count):
             ctypes.memmove(target.address + row * target.stride, source.address + row * source.stride, nbytes)
 
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """See :meth:`Device.record`."""
+        return work
+
     def wait(self) -> None:
         """See :meth:`Device.wait`."""
 
 
 class CudaDevice:
     """The first GPU that CUDA shows, with one stream for copies and runs.
+
+    Attributes:
+        gpu: its compute capability, such as ``sm_90``.
 
     Raises:
         ServerStartError: there is no ONNX Runtime for CUDA, no CUDA library, or no GPU.
@@ -127,6 +151,8 @@ class CudaDevice:
 
     _DEFAULT = 4  # cudaMemcpyDefault: the addresses say which way
     _NON_BLOCKING = 1  # cudaStreamNonBlocking: does not wait for the legacy stream
+    _THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal: other threads may do as they like
+    _CAPABILITY = (75, 76)  # cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor
 
     def __init__(self) -> None:
         require_provider(self.name)
@@ -137,14 +163,20 @@ class CudaDevice:
             self._call(
                 "cudaStreamCreateWithFlags", ctypes.byref(self._stream), ctypes.c_uint(self._NON_BLOCKING)
             )
+            self.gpu = "sm_" + "".join(str(self._attribute(number)) for number in self._CAPABILITY)
         except InternalError as error:
             raise ServerStartError(f"device cuda: {error}") from error
+
+    @property
+    def stream(self) -> int:
+        """See :attr:`Device.stream`."""
+        return self._stream.value or 0
 
     def providers(self, graphs: bool) -> Sequence[Provider]:
         """See :meth:`Device.providers`."""
         options = {
             "device_id": "0",
-            "user_compute_stream": str(self._stream.value or 0),
+            "user_compute_stream": str(self.stream),
             "enable_cuda_graph": "1" if graphs else "0",
             "cudnn_conv_use_max_workspace": "1",
         }
@@ -181,9 +213,26 @@ class CudaDevice:
             self._stream,
         )
 
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """See :meth:`Device.record`. The recording is kept for the process' life."""
+        graph, recording = ctypes.c_void_p(), ctypes.c_void_p()
+        self._call("cudaStreamBeginCapture", self._stream, ctypes.c_int(self._THREAD_LOCAL))
+        try:
+            work()
+        finally:  # or the stream would stay closed to everything else
+            self._call("cudaStreamEndCapture", self._stream, ctypes.byref(graph))
+        self._call("cudaGraphInstantiate", ctypes.byref(recording), graph, ctypes.c_ulonglong(0))
+        self._call("cudaGraphDestroy", graph)
+        return lambda: self._call("cudaGraphLaunch", recording, self._stream)
+
     def wait(self) -> None:
         """See :meth:`Device.wait`."""
         self._call("cudaStreamSynchronize", self._stream)
+
+    def _attribute(self, number: int) -> int:
+        value = ctypes.c_int()
+        self._call("cudaDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(number), ctypes.c_int(0))
+        return value.value
 
     def _call(self, function: str, *arguments: object) -> None:
         status = getattr(self._cuda, function)(*arguments)

@@ -16,9 +16,10 @@ from packshot.family import Manifest
 from packshot_serving.engine import Engine, OnnxStepRunner, Ticket
 from packshot_serving.engine.batch_step import StepCache, advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
-from packshot_serving.engine.buckets import Sizes
+from packshot_serving.engine.buckets import Sizes, rung, rung_within
 from packshot_serving.engine.capacity import measure_step_times
-from packshot_serving.engine.device import CudaDevice, HostDevice
+from packshot_serving.engine.device import CudaDevice, HostDevice, Memory
+from packshot_serving.engine.onnx_program import onnx_programs
 from packshot_serving.engine.padding import pad_batch
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_numbers, row_plan
@@ -50,6 +51,10 @@ class CountingDevice(HostDevice):
 
     def wait(self):
         self.waits += 1
+
+
+def on_onnxruntime(graphs, family, device) -> BoundStepRunner:
+    return BoundStepRunner(onnx_programs(graphs, device, 1), family, device)
 
 
 @pytest.fixture(params=["cpu", "cuda"])
@@ -84,7 +89,7 @@ def plain(graphs):
 
 @pytest.fixture
 def bound(graphs, real, device):
-    return BoundStepRunner(graphs, real, device, 1)
+    return on_onnxruntime(graphs, real, device)
 
 
 @pytest.fixture
@@ -121,7 +126,7 @@ def test_the_engine_answers_what_it_answers_with_the_plain_runner(plain, bound, 
 
 
 def test_a_step_that_fills_its_bucket_is_the_plain_runner_s_bit_for_bit(plain, graphs, real, ask, begin):
-    bound = BoundStepRunner(graphs, real, HostDevice(), 1)
+    bound = on_onnxruntime(graphs, real, HostDevice())
     ours, theirs = (
         [begin(runner, ask(seed, scheduler="unipc")) for seed in range(2)] for runner in (bound, plain)
     )
@@ -134,7 +139,7 @@ def test_a_step_that_fills_its_bucket_is_the_plain_runner_s_bit_for_bit(plain, g
 
 def test_what_stays_the_same_is_brought_once_and_each_step_waits_once(graphs, real, ask, begin):
     device = CountingDevice()
-    bound, cache = BoundStepRunner(graphs, real, device, 1), StepCache()
+    bound, cache = on_onnxruntime(graphs, real, device), StepCache()
     slots = [begin(bound, ask(seed)) for seed in range(3)]
     counts = []
     for _ in range(3):
@@ -177,7 +182,7 @@ def test_a_batch_too_large_for_the_device_is_taken_in_halves(graphs, real, devic
                 raise MemoryError
             return super().step_resident(slots, numbers)
 
-    small = Small(graphs, real, device, 1)
+    small = Small(onnx_programs(graphs, device, 1), real, device)
     slots = [begin(small, ask(seed)) for seed in range(5)]
     taken = advance(small, slots)
     assert (taken.largest, taken.outcomes) == (2, [])
@@ -199,7 +204,7 @@ def test_host_memory_that_runs_out_does_not_have_a_step_taken_twice(
             return super().staging(nbytes)
 
     monkeypatch.setattr("packshot_serving.engine.bound_runner._STAGING_BYTES", 1)
-    bound = BoundStepRunner(graphs, real, Short(), 1)
+    bound = on_onnxruntime(graphs, real, Short())
     ours, theirs = ([begin(runner, ask(seed)) for seed in range(2)] for runner in (bound, plain))
     assert not advance(bound, ours).outcomes
     advance(plain, theirs)
@@ -274,13 +279,39 @@ def test_sizes_are_rungs_that_hold_what_is_there_and_a_controlnet_row(bound, ask
     assert (padded.num_slots, padded.num_rows, padded.num_control_rows) == (6, 12, 1)
 
 
+def test_a_rung_is_the_nearest_size_to_either_side():
+    for count in range(1, 300):
+        assert rung_within(count) <= count <= rung(count)
+        assert rung(rung_within(count)) == rung_within(count)
+        assert rung_within(rung(count)) == rung(count)
+        assert rung(2 * count) <= 2 * rung(count)
+
+
 def test_beyond_the_buckets_that_are_kept_steps_go_on_unrecorded(graphs, real, ask, begin, monkeypatch):
     monkeypatch.setattr("packshot_serving.engine.bound_runner.MAX_BUCKETS", 1)
-    bound = BoundStepRunner(graphs, real, HostDevice(), 1)
+    bound = on_onnxruntime(graphs, real, HostDevice())
     slots = [begin(bound, ask(seed)) for seed in range(2)]
     advance(bound, slots[:1])
     assert not advance(bound, slots).outcomes
     assert len(bound._buckets) == 1
+
+
+def test_what_is_recorded_is_played_back_on_what_the_memory_holds_then(device):
+    source, target = Memory(device.name, 4), Memory(device.name, 4)
+    sent, found = np.zeros(4, np.uint8), np.zeros(4, np.uint8)
+
+    def work():
+        device.copy(target.address, source.address, 4)
+
+    work()
+    again = device.record(work)
+    for value in (1, 2):
+        sent[:] = value
+        device.copy(source.address, sent.ctypes.data, 4)
+        again()
+        device.copy(found.ctypes.data, target.address, 4)
+        device.wait()
+        np.testing.assert_array_equal(found, sent)
 
 
 @pytest.mark.skipif(
@@ -293,6 +324,6 @@ def test_without_cuda_in_onnxruntime_the_reason_is_one_sentence():
 
 def test_a_runner_of_another_family_s_size_is_refused_by_onnx_runtime(graphs, real, ask, begin):
     wrong = replace(real, dims={**real.dims, "G": real.dims["G"] + 1})
-    bound = BoundStepRunner(graphs, wrong, HostDevice(), 1)
+    bound = on_onnxruntime(graphs, wrong, HostDevice())
     with pytest.raises(InternalError, match="the device could not take the request"):
         begin(bound, ask(0))
