@@ -38,6 +38,9 @@ class TensorRtProgram:
 
     def __init__(self, path: Path, name: str, trt: Any, device: Device) -> None:
         self._name, self._trt, self._device = name, trt, device
+        # TensorRT-RTX begins with kernels for any shape and compiles those for the bound one meanwhile: only
+        # it knows when there is something to record.
+        self._records_itself = hasattr(trt, "CudaGraphStrategy")
         if not path.is_file():
             raise RepositoryError(f"{path}: missing; on the GPU that it is for: packshot export --tensorrt")
         self._log = make_log(trt)
@@ -64,7 +67,7 @@ class TensorRtProgram:
         profile = self._profile(tensors)
         self._log.forget()
         # A recording holds on to its context's state.
-        context = self._context(profile) if repeated else self._shared_context(profile)
+        context = self._context(profile, repeated) if repeated else self._shared_context(profile)
         for name in self._inputs:
             self._require(context.set_input_shape(name, tensors[name].shape), f"the shape of {name}")
         for name, bound in tensors.items():
@@ -74,7 +77,7 @@ class TensorRtProgram:
             self._log.forget()
             self._require(context.execute_async_v3(self._device.stream), "a run")
 
-        return _Repeated(run, self._device) if repeated else run
+        return _Repeated(run, self._device) if repeated and not self._records_itself else run
 
     def _check_tensors(self, path: Path) -> tuple[str, ...]:
         """The inputs' names."""
@@ -99,13 +102,17 @@ class TensorRtProgram:
 
     def _shared_context(self, profile: int) -> Any:
         if profile not in self._unrepeated:
-            self._unrepeated[profile] = self._context(profile)
+            self._unrepeated[profile] = self._context(profile, repeated=False)
         return self._unrepeated[profile]
 
-    def _context(self, profile: int) -> Any:
-        context = self._engine.create_execution_context(
+    def _context(self, profile: int, repeated: bool) -> Any:
+        config = self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(
             self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         )
+        if repeated and self._records_itself:
+            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        context = self._engine.create_execution_context(config)
         self._require(context is not None, "a context")
         stream = self._device.stream
         self._require(context.set_optimization_profile_async(profile, stream), f"profile {profile}")

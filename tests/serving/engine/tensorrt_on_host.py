@@ -82,19 +82,30 @@ class Engine:
     def get_device_memory_size_for_profile_v2(self, profile):
         return 256 * (profile + 1)
 
-    def create_execution_context(self, strategy):
-        assert strategy == ExecutionContextAllocationStrategy.USER_MANAGED
-        self.contexts.append(ExecutionContext(self))
+    def create_runtime_config(self):
+        return RuntimeConfig()
+
+    def create_execution_context(self, runtime_config):
+        self.contexts.append(ExecutionContext(self, runtime_config))
         return self.contexts[-1]
+
+
+class RuntimeConfig:
+    """How a context is to be."""
+
+    cuda_graph_strategy = None
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        assert strategy == ExecutionContextAllocationStrategy.USER_MANAGED
 
 
 class ExecutionContext:
     """Shapes and addresses, and runs on them."""
 
-    def __init__(self, engine):
+    def __init__(self, engine, config):
         self._engine, self._profile, self._scratch = engine, None, None
         self._shapes, self._addresses = {}, {}
-        self.runs = 0
+        self.config, self.runs = config, 0
 
     def set_optimization_profile_async(self, profile, stream):
         self._profile = profile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -116,6 +117,22 @@ def test_a_size_is_recorded_after_its_first_step_and_then_played_back(plans, rea
     assert (device.recorded, device.played) == (2, 2)
 
 
+def test_a_tensorrt_that_records_itself_is_asked_to_for_what_is_repeated(
+    plans, real, ask, begin, monkeypatch
+):
+    strategies = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
+    monkeypatch.setattr(tensorrt_on_host, "CudaGraphStrategy", strategies, raising=False)
+    device = RecordingDevice()
+    programs = tensorrt_programs(plans, device, "tensorrt", GPU)
+    runner = BoundStepRunner(programs, real, device)
+    slots = [begin(runner, ask(0))]
+    for _ in range(2):
+        advance(runner, slots)
+    (step,), (control,) = (program._engine.contexts for program in programs)
+    assert (step.config.cuda_graph_strategy, control.config.cuda_graph_strategy) == ("whole", None)
+    assert (device.recorded, step.runs) == (0, 2)
+
+
 def test_what_cannot_be_recorded_runs_all_the_same(graphs, plans, real, ask, begin, caplog):
     runners = OnnxStepRunner(graphs, 1), on_tensorrt(plans, real, RecordingDevice(fails=True))
     (wanted,), (found,) = ([begin(runner, ask(0))] for runner in runners)
@@ -184,6 +201,7 @@ def test_a_module_that_is_not_installed_is_named(plans, monkeypatch):
         (tensorrt_on_host.Runtime, "Runtime"),
         (tensorrt_on_host.Engine, "ICudaEngine"),
         (tensorrt_on_host.ExecutionContext, "IExecutionContext"),
+        (tensorrt_on_host.RuntimeConfig, "IRuntimeConfig"),
         (tensorrt_on_host.ExecutionContextAllocationStrategy, "ExecutionContextAllocationStrategy"),
         (tensorrt_on_host.TensorIOMode, "TensorIOMode"),
     ],
