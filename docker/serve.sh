@@ -8,6 +8,7 @@ case "$PACKSHOT_REPOSITORY" in
     exec tritonserver \
       --model-repository="$PACKSHOT_REPOSITORY" \
       --cache-config=local,size=268435456 \
+      --backend-config=tensorrt,version-compatible=true \
       --disable-auto-complete-config \
       "$@"
     ;;

@@ -59,7 +59,7 @@ def _ranges(graph: Graph, canvas: Canvas) -> Iterator[dict[str, Range]]:
         fitting = _THROUGHPUT_SLOTS[2] * BUCKET_SIDES[0] ** 2 // max(side, BUCKET_SIDES[0]) ** 2
         # A runner pads a batch to such a size, and no profile would hold a larger one.
         greatest = rung_within(max(2, fitting))
-        for least, best, most in (_LATENCY_SLOTS, (1, (greatest + 1) // 2, greatest)):
+        for least, best, most in dict.fromkeys((_LATENCY_SLOTS, (1, (greatest + 1) // 2, greatest))):
             rows = (least, 2 * best, 2 * most)
             # P: a plan cannot compute nothing; a step without ControlNet rows is given one.
             yield {"B": (least, best, most), "R": rows, "P": rows, "m": _STATE, **sizes}

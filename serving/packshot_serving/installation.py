@@ -25,11 +25,13 @@ class Installation:
         binary: the executable.
         environment: variables it needs on top of ours.
         arguments: command-line arguments that say where its parts lie.
+        has_tensorrt: whether Triton's ``tensorrt`` backend may be taken to be there.
     """
 
     binary: Path
     environment: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    has_tensorrt: bool = False
 
 
 def find_installation(runtime: Path) -> Installation:
@@ -44,7 +46,9 @@ def find_installation(runtime: Path) -> Installation:
     """
     on_path = shutil.which("tritonserver")
     if on_path:
-        return Installation(Path(on_path))
+        # Plans that later versions load bring code along, which Triton wants to be told of.
+        arguments = ("--backend-config=tensorrt,version-compatible=true",)
+        return Installation(Path(on_path), arguments=arguments, has_tensorrt=True)
     return _wheel_installation(runtime)
 
 

@@ -78,6 +78,7 @@ class TritonServer:
         self.repository = Path(repository).resolve()
         self.bind = bind
         self._device: DeviceName | None = device
+        self._has_plans = False
         self._bf16 = bf16
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
         self._start_timeout_s = start_timeout_s
@@ -118,7 +119,9 @@ class TritonServer:
             require_provider(self._device)
         if self._bf16:
             require_bf16()
-        Manifest.read(self.repository).verify(self.repository)
+        manifest = Manifest.read(self.repository)
+        manifest.verify(self.repository)
+        self._has_plans = "tensorrt" in manifest.exporters
         self._ports = choose_ports(self._asked, self.bind)
         self._runtime = Path(tempfile.mkdtemp(prefix="packshot-"))
         if " " in str(self._runtime):
@@ -194,12 +197,14 @@ class TritonServer:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         repository = self._directory / "repository"
-        if self._device is None and not self._bf16:
+        installation = find_installation(self._directory)
+        # Plans are for GPUs, and for a server that has Triton's backend for them.
+        graphs = self._has_plans and (self._device == "cpu" or not installation.has_tensorrt)
+        if self._device or self._bf16 or graphs:
+            lay_out(self.repository, repository, self._device, self._bf16, graphs)
+        else:
             # Triton splits its models' command lines at spaces; a link keeps the repository's out of them.
             repository.symlink_to(self.repository)
-        else:
-            lay_out(self.repository, repository, self._device, self._bf16)
-        installation = find_installation(self._directory)
         shm_prefix = f"packshot_{uuid.uuid4().hex[:12]}_"
         command = [
             str(installation.binary),

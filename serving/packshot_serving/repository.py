@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from packshot.contract import ARTIFACTS, ENSEMBLES, MODELS, Model, Step, Tensor, plan_file
 from packshot.errors import RepositoryError
 from packshot.family import Family
-from packshot_serving.denoiser_settings import DEFAULTS
+from packshot_serving.denoiser_settings import DEFAULTS, NO_PLANS
 from packshot_serving.engine.device import DeviceName
 
 _TYPES = {
@@ -105,8 +105,10 @@ def config_files(family: Family, deployment: Deployment = Deployment()) -> dict[
     return files
 
 
-def lay_out(repository: Path, target: Path, device: DeviceName | None, bf16: bool = False) -> None:
-    """A repository beside another: its artifacts by links, its configs for a device or in bfloat16.
+def lay_out(
+    repository: Path, target: Path, device: DeviceName | None, bf16: bool = False, graphs: bool = False
+) -> None:
+    """A repository beside another: its artifacts by links, its configs changed.
 
     What an operator has changed in the configs stays, such as the counts of instances.
 
@@ -115,6 +117,7 @@ def lay_out(repository: Path, target: Path, device: DeviceName | None, bf16: boo
         target: a directory to make.
         device: where the models that hold weights are to compute; None is where their configs say.
         bf16: have the denoiser compute in bfloat16.
+        graphs: serve the ONNX graphs also where the configs name plans for Triton's ``tensorrt`` backend.
 
     Raises:
         RepositoryError: a config is missing or is none.
@@ -129,9 +132,11 @@ def lay_out(repository: Path, target: Path, device: DeviceName | None, bf16: boo
             config = text_format.Parse(path.read_text(), pb.ModelConfig())
         except (OSError, text_format.ParseError) as error:
             raise RepositoryError(f"{path}: {error}; expected a model's config") from error
+        if graphs:
+            _serve_graphs(config)
         if device is not None:
             for group in config.instance_group:
-                group.kind = instance_kind(model, device)
+                _place(group, model, device)
         if bf16 and model.name == "denoiser":
             config.parameters["bf16"].string_value = "true"
         if bf16 and model.name == "generate":
@@ -140,9 +145,13 @@ def lay_out(repository: Path, target: Path, device: DeviceName | None, bf16: boo
         (target / model.name / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 
-def instance_kind(model: Model, device: DeviceName) -> int:
-    """Where a model's instances are: those without weights stay on the CPU."""
-    return _KINDS[device if model.kind == "onnxruntime" or model.name == "denoiser" else "cpu"]
+def _place(group: pb.ModelInstanceGroup, model: Model, device: DeviceName) -> None:
+    """Say where a model's instances are: those without weights stay on the CPU."""
+    group.kind = _KINDS[device if model.kind == "onnxruntime" or model.name == "denoiser" else "cpu"]
+    if device == "cpu":
+        del group.gpus[:]
+    elif model.name == "denoiser" and not group.gpus:
+        group.gpus.append(0)  # it computes on the first, and Triton would make an instance for each
 
 
 def model_config(
@@ -176,7 +185,7 @@ def model_config(
     if model.decoupled:
         config.model_transaction_policy.decoupled = True
     device = "cuda" if deployment.backend_plans else deployment.device
-    config.instance_group.add(count=1, kind=instance_kind(model, device))
+    _place(config.instance_group.add(count=1), model, device)
     if model.kind == "onnxruntime":
         config.default_model_filename = Path(ARTIFACTS[model.name]).name
         config.dynamic_batching.SetInParent()
@@ -203,6 +212,18 @@ def _serve_plans(config: pb.ModelConfig, plans: Plans) -> None:
     (group,) = config.instance_group
     # Triton takes the profile whose best shapes come nearest to the batch.
     group.profile.extend(str(number) for number in range(plans.num_profiles[config.name]))
+
+
+def _serve_graphs(config: pb.ModelConfig) -> None:
+    """The opposite of :func:`_serve_plans`."""
+    if config.backend == "tensorrt":
+        config.backend = "onnxruntime"
+        config.default_model_filename = Path(ARTIFACTS[config.name]).name
+        config.cc_model_filenames.clear()
+        for group in config.instance_group:
+            del group.profile[:]
+    if config.name == "denoiser" and config.parameters["plans"].string_value == "tensorrt":
+        config.parameters["plans"].string_value = NO_PLANS
 
 
 def _dims(tensor: Tensor, family: Family) -> tuple[int, ...]:

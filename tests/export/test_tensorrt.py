@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import platform
 import shutil
 import struct
@@ -122,6 +123,13 @@ def test_a_step_has_fewer_slots_where_canvases_are_larger(family):
         for profile in profiles(GRAPHS["step"], large)
     }
     assert slots == {(64, 2), (64, 16), (96, 2), (96, 6), (128, 2), (128, 4)}
+
+
+def test_no_two_profiles_of_a_plan_are_the_same(family):
+    huge = replace(family, canvas=Canvas(max_side=2048))
+    found = profiles(GRAPHS["step"], huge)
+    assert len(found) == 5
+    assert all(one != other for one, other in itertools.combinations(found, 2))
 
 
 @pytest.mark.parametrize(

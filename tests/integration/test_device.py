@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from packshot.contract import MODELS
 from packshot.errors import InvalidArgument, ServerStartError
 from packshot.family import Manifest
 from packshot_serving.launcher import TritonServer
-from packshot_serving.repository import Deployment, write_configs
+from packshot_serving.repository import Deployment, Plans, write_configs
 from tests.families import exported
 from tests.integration.triton import Triton
 
@@ -34,6 +36,16 @@ def decoded(server: TritonServer) -> np.ndarray:
 
 def test_a_repository_for_a_gpu_serves_on_a_cpu(for_gpu, tiny):
     with TritonServer(for_gpu, device="cpu") as server:
+        np.testing.assert_array_equal(decoded(server), decoded(tiny.server))
+
+
+def test_a_repository_with_plans_for_a_gpu_serves_its_graphs_on_a_cpu(tmp_path, tiny):
+    repository = shutil.copytree(exported("tiny-sd2")[1], tmp_path / "repository")
+    manifest = Manifest.read(repository)
+    replace(manifest, exporters={**manifest.exporters, "tensorrt": "11.0"}).write(repository)
+    plans = Plans("tensorrt", ("sm_90",), dict.fromkeys(MODELS, 1))
+    write_configs(manifest.family, repository, Deployment(plans=plans))
+    with TritonServer(repository, device="cpu") as server:
         np.testing.assert_array_equal(decoded(server), decoded(tiny.server))
 
 

@@ -11,7 +11,14 @@ from tritonclient.grpc import model_config_pb2
 from packshot.contract import ENSEMBLES, MODELS
 from packshot.errors import RepositoryError
 from packshot.family import Canvas, Family
-from packshot_serving.repository import Deployment, config_files, lay_out, model_config, write_configs
+from packshot_serving.repository import (
+    Deployment,
+    Plans,
+    config_files,
+    lay_out,
+    model_config,
+    write_configs,
+)
 
 DIMS = {"C": 4, "T": 77, "D": 1024, "K": 1, "G": 320, "S": 1024, "s": 64, "E": 256, "4s": 256}
 FAMILY = Family("sd2", "fp32", DIMS, Canvas(), {"prediction_type": "epsilon"})
@@ -82,6 +89,28 @@ def test_a_repository_laid_out_for_a_gpu_keeps_what_its_operator_changed(tmp_pat
     assert (target / "vae_decoder/1/model.onnx").read_bytes() == b"weights"
     assert (target / "denoiser/1/model.py").is_file()
     assert config.read_text() == before
+
+
+def test_a_repository_with_plans_is_laid_out_with_its_graphs(tmp_path):
+    """For a CPU, and for a server without Triton's backend for plans."""
+    plans = Plans("tensorrt", ("sm_90",), dict.fromkeys(MODELS, 2))
+    write_configs(FAMILY, tmp_path / "source", Deployment("abc", plans=plans))
+    for target, device in (("cpu", "cpu"), ("cuda", "cuda"), ("as configured", None)):
+        lay_out(tmp_path / "source", tmp_path / target, device, graphs=True)
+        for name, model in MODELS.items():
+            text = (tmp_path / target / name / "config.pbtxt").read_text()
+            ours = text_format.Parse(text, model_config_pb2.ModelConfig())
+            assert ours == model_config(model, FAMILY, Deployment("abc", device=device or "cuda"))
+
+
+def test_the_denoiser_is_on_one_gpu_and_on_none_of_a_cpu(tmp_path):
+    write_configs(FAMILY, tmp_path / "source")
+    lay_out(tmp_path / "source", tmp_path / "gpu", "cuda")
+    lay_out(tmp_path / "gpu", tmp_path / "cpu", "cpu")
+    for target, gpus in (("gpu", [0]), ("cpu", [])):
+        text = (tmp_path / target / "denoiser/config.pbtxt").read_text()
+        (group,) = text_format.Parse(text, model_config_pb2.ModelConfig()).instance_group
+        assert list(group.gpus) == gpus
 
 
 def test_a_repository_is_laid_out_in_bfloat16_and_what_else_its_configs_say_stays(tmp_path):

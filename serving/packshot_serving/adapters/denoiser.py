@@ -24,6 +24,7 @@ from packshot_serving.engine.device import CudaDevice
 from packshot_serving.engine.job import OnDone
 from packshot_serving.engine.onnx_program import onnx_programs
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
+from packshot_serving.engine.program import Program
 from packshot_serving.engine.tensorrt_program import tensorrt_programs
 from packshot_serving.own_server import give_up, ticket_prefix
 from packshot_serving.processes import wait_until_siblings_rest
@@ -36,6 +37,8 @@ log = logging.getLogger("packshot")
 DRAIN_S = 30.0
 #: Seconds that the server's other models get to load before this one measures the machine.
 LOADING_S = 10.0
+#: Seconds of measuring. A GPU first compiles and records each size, for as long as many steps take.
+MEASURING_S, MEASURING_GPU_S = 1.5, 30.0
 
 
 class TritonPythonModel(Adapter):
@@ -52,11 +55,13 @@ class TritonPythonModel(Adapter):
         super().initialize(args)
         self.settings = DenoiserSettings.read(self.parameters)
         self.tickets = ticket_prefix(os.getppid())
-        runner = self._runner(args)
+        on_gpu = args["model_instance_kind"] == "GPU"
+        runner = self._runner(Path(args["model_repository"], args["model_version"]), on_gpu)
         # A step timed while the server's other models load takes up to three times as long.
         if not wait_until_siblings_rest(LOADING_S):
             log.warning("the server's other models still work; steps are timed beside them")
-        times = measure_step_times(runner, self.family)
+        budget_s = MEASURING_GPU_S if on_gpu else MEASURING_S
+        times = measure_step_times(runner, self.family, budget_s=budget_s)
         chosen = choose_policy(times, self.settings.max_slots, self.settings.max_batch)
         policy = replace(chosen, max_queue_size=self.settings.max_queue_size)
         observer = MetricsObserver(times, policy)
@@ -75,23 +80,24 @@ class TritonPythonModel(Adapter):
         """Called by Triton at unload."""
         self.engine.close(drain_s=DRAIN_S)
 
-    def _runner(self, args: Mapping[str, str]) -> Runner:
-        directory = Path(args["model_repository"], args["model_version"])
-        on_gpu = args["model_instance_kind"] == "GPU"
+    def _runner(self, directory: Path, on_gpu: bool) -> Runner:
         if self.settings.bf16:
             if on_gpu:
                 raise expected("bf16", "an instance on a GPU", "one on the CPU")
             require_bf16()
             return OpenVinoStepRunner(directory)
         if on_gpu:
-            device, plans = CudaDevice(), self.settings.plans
-            if plans:
-                programs = tensorrt_programs(directory, device, plans, device.gpu)
-            else:
-                programs = onnx_programs(directory, device)
-            return BoundStepRunner(programs, self.family, device)
+            device = CudaDevice()
+            return BoundStepRunner(self._programs(directory, device), self.family, device)
         # In the host's own memory keeping slots apart would only be another copy.
         return OnnxStepRunner(directory)
+
+    def _programs(self, directory: Path, device: CudaDevice) -> tuple[Program, Program]:
+        if flavour := self.settings.plans:
+            if programs := tensorrt_programs(directory, device, flavour, device.gpu):
+                return programs
+            log.warning("no plans of %s for this GPU, %s: ONNX Runtime computes", flavour, device.gpu)
+        return onnx_programs(directory, device)
 
     def _submit(self, request: Any, respond: OnDone) -> None:
         arrays = self.read(request)

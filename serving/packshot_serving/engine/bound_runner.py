@@ -48,6 +48,10 @@ class BoundStepRunner:
         self._embed(np.ascontiguousarray(tensors.control_image), slot)
         return slot
 
+    def most_slots(self, lane: tuple[int, int]) -> int | None:
+        """See :meth:`ResidentRunner.most_slots`."""
+        return self._step.longest("mask_latents", (1, *lane))
+
     def step_resident(self, slots: Sequence[DeviceSlot], numbers: StepNumbers) -> tuple[np.ndarray, int]:
         """See :meth:`ResidentRunner.step_resident`."""
         bucket = self._bucket(Sizes.holding(numbers, slots[0]))

@@ -16,7 +16,7 @@ from packshot_serving.engine.batch_step import repeatable_step
 from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
-from packshot_serving.engine.runner import Runner
+from packshot_serving.engine.runner import Runner, most_slots
 from packshot_serving.engine.slot import Slot
 
 logger = logging.getLogger(__name__)
@@ -91,8 +91,8 @@ def measure_step_times(
     """Time guided steps of several sizes; the least of ``repeats`` after one to warm up.
 
     The series ends when two sizes in a row bring next to nothing, or with the first that the runner cannot
-    compute (too large for the memory, say) or that would go beyond the budget. A machine so slow that a
-    second size is beyond it is one that a single slot keeps busy.
+    compute (too large for its plan or for the memory, say) or that would go beyond the budget. A machine so
+    slow that a second size is beyond it is one that a single slot keeps busy.
 
     Args:
         runner: of the family.
@@ -112,7 +112,10 @@ def measure_step_times(
     StepTimes(tuple(batch_sizes), (1.0,) * len(batch_sizes))  # refuses bad sizes before any work
     deadline, seconds = clock() + budget_s, []
     slot = _synthetic_slot(runner, family, side or _side(runner, family, budget_s, clock))
+    most = most_slots(runner, slot.lane)
     for size in batch_sizes:
+        if most is not None and size > max(1, most):
+            break
         # One to warm up and one to count, each expected to take twice as long as the last size's.
         if seconds and clock() + 2 * 2 * seconds[-1] > deadline:
             break

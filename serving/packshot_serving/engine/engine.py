@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 
 import numpy as np
@@ -19,7 +20,7 @@ from packshot_serving.engine.planner import StepPlanner
 from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
-from packshot_serving.engine.runner import Runner
+from packshot_serving.engine.runner import Runner, most_slots
 from packshot_serving.engine.runner_check import RunnerCheck
 from packshot_serving.engine.slot import Slot
 from packshot_serving.engine.ticket import Ticket
@@ -74,7 +75,7 @@ class Engine:
         self._runner_check = RunnerCheck(runner, family)
         # One lock for all that follows; the engine's thread waits on it.
         self._changed = threading.Condition()
-        self._planner: StepPlanner[Job] = StepPlanner(self.policy)
+        self._planner: StepPlanner[Job] = StepPlanner(self.policy, partial(most_slots, runner))
         self._refused: list[int] = []  # their priorities, until the observer hears of them
         self._close_at: float | None = None  # no step begins after it
         self._failure: BaseException | None = None

@@ -58,6 +58,11 @@ class OnnxProgram:
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         return lambda: self._session.run_with_iobinding(binding, options)
 
+    def longest(self, name: str, shape: tuple[int, ...]) -> int | None:
+        """See :meth:`Program.longest`."""
+        del name, shape
+        return None
+
 
 def onnx_programs(
     directory: Path, device: Device, intra_op_num_threads: int = 0

@@ -6,9 +6,9 @@ about the server.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from operator import attrgetter
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from packshot.parameters import INTERACTIVE
 from packshot_serving.engine.policy import Policy
@@ -61,8 +61,9 @@ class StepPlanner(Generic[AnyJob]):
       is paused only for such as came within that time after it, so nobody starves.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, most_slots: Callable[[Any], int | None] = lambda lane: None) -> None:
         self.policy = policy
+        self._most_slots = most_slots  # of a lane, that can step together at all
         self._waiting: list[AnyJob] = []  # in order of arrival
         self._overtakes = 0  # of the first in it
         self._lanes: dict[Hashable, list[AnyJob]] = {}  # the first one steps next
@@ -110,6 +111,8 @@ class StepPlanner(Generic[AnyJob]):
         lane = next(iter(self._lanes))
         self._lanes[lane] = jobs = self._lanes.pop(lane)  # to the end of the line
         limit = self._batch_limit(len(jobs))
+        most = self._most_slots(lane)
+        limit = limit if most is None else max(1, min(limit, most))
         if len(jobs) <= limit:
             return list(jobs)
         chosen = set(sorted(jobs, key=lambda job: self._urgency(job, now))[:limit])

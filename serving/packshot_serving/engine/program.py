@@ -37,3 +37,7 @@ class Program(Protocol):
             Exception: the graph cannot compute on these.
         """
         ...
+
+    def longest(self, name: str, shape: tuple[int, ...]) -> int | None:
+        """The greatest first axis of an input whose other axes are ``shape``; None if it has no end."""
+        ...

@@ -129,6 +129,10 @@ class ResidentRunner(Protocol):
         """
         ...
 
+    def most_slots(self, lane: tuple[int, int]) -> int | None:
+        """How many slots of a latent height and width can step together; None if memory is the only end."""
+        ...
+
     def step_resident(self, slots: Sequence[Any], numbers: StepNumbers) -> tuple[np.ndarray, int]:
         """One denoising step; the slots' states move on where they are.
 
@@ -144,3 +148,8 @@ class ResidentRunner(Protocol):
 
 
 Runner = StepRunner | ResidentRunner
+
+
+def most_slots(runner: Runner, lane: tuple[int, int]) -> int | None:
+    """See :meth:`ResidentRunner.most_slots`; other runners know no end."""
+    return runner.most_slots(lane) if isinstance(runner, ResidentRunner) else None

@@ -29,24 +29,21 @@ class TensorRtProgram:
         path: of the plan.
         name: of the contract's ``GRAPHS``.
         trt: the module that built the plan.
+        log: of :func:`make_log`; a module has only one.
         device: the GPU.
 
     Raises:
-        RepositoryError: the plan is missing, is of another version or GPU, or has other tensors than the
-            contract says.
+        RepositoryError: the plan is of another version or GPU, or has other tensors than the contract says.
     """
 
-    def __init__(self, path: Path, name: str, trt: Any, device: Device) -> None:
-        self._name, self._trt, self._device = name, trt, device
+    def __init__(self, path: Path, name: str, trt: Any, log: Any, device: Device) -> None:
+        self._name, self._trt, self._log, self._device = name, trt, log, device
         # TensorRT-RTX begins with kernels for any shape and compiles those for the bound one meanwhile: only
         # it knows when there is something to record.
         self._records_itself = hasattr(trt, "CudaGraphStrategy")
-        if not path.is_file():
-            raise RepositoryError(f"{path}: missing; on the GPU that it is for: packshot export --tensorrt")
-        self._log = make_log(trt)
         # TensorRT wants it to outlive the engine.
-        self._runtime = trt.Runtime(self._log)
-        # A version-compatible plan brings its runtime along, and like any artifact was checked by its hash.
+        self._runtime = trt.Runtime(log)
+        # A version-compatible plan brings its runtime along: code, as a repository's model.py is.
         self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
@@ -57,6 +54,8 @@ class TensorRtProgram:
         # By profile. Runs follow one another, so those of a profile share its scratch memory.
         self._scratch: dict[int, Memory] = {}
         self._unrepeated: dict[int, Any] = {}
+        #: Of kernels that TensorRT-RTX has compiled for one of the contexts; has to outlive them.
+        self._compiled: Any = None
 
     def bind(self, tensors: Mapping[str, Bound], *, repeated: bool) -> Run:
         """See :meth:`Program.bind`.
@@ -78,6 +77,11 @@ class TensorRtProgram:
             self._require(context.execute_async_v3(self._device.stream), "a run")
 
         return _Repeated(run, self._device) if repeated and not self._records_itself else run
+
+    def longest(self, name: str, shape: tuple[int, ...]) -> int | None:
+        """See :meth:`Program.longest`; 0 if no profile has such shapes."""
+        limits = [each[name] for each in self._limits]
+        return max((most[0] for least, most in limits if _within(shape, least[1:], most[1:])), default=0)
 
     def _check_tensors(self, path: Path) -> tuple[str, ...]:
         """The inputs' names."""
@@ -110,8 +114,11 @@ class TensorRtProgram:
         config.set_execution_context_allocation_strategy(
             self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         )
-        if repeated and self._records_itself:
-            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        if self._records_itself:
+            self._compiled = self._compiled or config.create_runtime_cache()
+            config.set_runtime_cache(self._compiled)
+            if repeated:
+                config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         context = self._engine.create_execution_context(config)
         self._require(context is not None, "a context")
         stream = self._device.stream
@@ -149,8 +156,8 @@ class _Repeated:
 
 def tensorrt_programs(
     directory: Path, device: Device, flavour: str, gpu: str
-) -> tuple[TensorRtProgram, TensorRtProgram]:
-    """The denoiser's ``step`` and ``control_embedding``; see :class:`TensorRtProgram`.
+) -> tuple[TensorRtProgram, TensorRtProgram] | None:
+    """The denoiser's ``step`` and ``control_embedding``; None if there are no plans for the GPU.
 
     Args:
         directory: where the plans lie.
@@ -160,7 +167,13 @@ def tensorrt_programs(
 
     Raises:
         ServerStartError: the module is not installed.
+        RepositoryError: see :class:`TensorRtProgram`.
     """
+    step, control = (
+        directory / Path(plan_file(name, gpu, flavour)).name for name in ("step", "control_embedding")
+    )
+    if not (step.is_file() and control.is_file()):
+        return None
     try:
         trt = importlib.import_module(flavour)
     except ImportError as error:
@@ -168,11 +181,11 @@ def tensorrt_programs(
             f"plans: got {flavour}, which cannot be imported ({error}); expected the module that built "
             "the plans, or the parameter plans of denoiser/config.pbtxt set to none"
         ) from error
-
-    def program(name: str) -> TensorRtProgram:
-        return TensorRtProgram(directory / Path(plan_file(name, gpu, flavour)).name, name, trt, device)
-
-    return program("step"), program("control_embedding")
+    log = make_log(trt)
+    return (
+        TensorRtProgram(step, "step", trt, log, device),
+        TensorRtProgram(control, "control_embedding", trt, log, device),
+    )
 
 
 def make_log(trt: Any) -> Any:

@@ -95,6 +95,13 @@ class RuntimeConfig:
 
     cuda_graph_strategy = None
 
+    def create_runtime_cache(self):
+        return object()
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+        return True
+
     def set_execution_context_allocation_strategy(self, strategy):
         assert strategy == ExecutionContextAllocationStrategy.USER_MANAGED
 

@@ -141,6 +141,15 @@ def test_a_batch_that_was_too_large_comes_back_slowly():
     assert [len(planner.plan(0.0)) for _ in range(6)] == [2, 2, 4, 8, 8, 8]
 
 
+def test_a_lane_that_can_have_few_together_has_no_more():
+    taken = []
+    for lane in ("small", "large", "too large"):
+        planner = StepPlanner(Policy(max_slots=8), {"large": 2, "too large": 0}.get)
+        arrive(planner, *(Job(str(i), lane=lane) for i in range(8)))
+        taken.append(len(planner.plan(0.0)))
+    assert taken == [8, 2, 1]
+
+
 def test_a_job_that_nobody_knows_may_leave():
     planner = StepPlanner(Policy(max_slots=2))
     arrive(planner, Job("a"))

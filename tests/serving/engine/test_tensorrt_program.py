@@ -17,9 +17,10 @@ from packshot_export.profiles import profiles
 from packshot_serving.engine import Engine, OnnxStepRunner
 from packshot_serving.engine.batch_step import advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
+from packshot_serving.engine.capacity import measure_step_times
 from packshot_serving.engine.device import CudaDevice, HostDevice
 from packshot_serving.engine.preparation import Preparation
-from packshot_serving.engine.tensorrt_program import TensorRtProgram, tensorrt_programs
+from packshot_serving.engine.tensorrt_program import TensorRtProgram, make_log, tensorrt_programs
 from tests.families import exported
 from tests.serving.engine import tensorrt_on_host
 from tests.serving.engine.conftest import Requests
@@ -128,8 +129,11 @@ def test_a_tensorrt_that_records_itself_is_asked_to_for_what_is_repeated(
     slots = [begin(runner, ask(0))]
     for _ in range(2):
         advance(runner, slots)
-    (step,), (control,) = (program._engine.contexts for program in programs)
+    (step,), (control,) = (program._engine.contexts for program in programs or ())
     assert (step.config.cuda_graph_strategy, control.config.cuda_graph_strategy) == ("whole", None)
+    advance(runner, [slots[0], begin(runner, ask(1))])
+    contexts = programs[0]._engine.contexts
+    assert len({context.config.cache for context in contexts}) == 1 < len(contexts), "compiled once"
     assert (device.recorded, step.runs) == (0, 2)
 
 
@@ -172,9 +176,35 @@ def test_runs_that_are_not_repeated_share_a_context(plans, real, ask, begin):
     assert context.runs == 3
 
 
-def test_a_plan_of_another_gpu_is_missing_here(plans):
-    with pytest.raises(RepositoryError, match=r"step\.sm89\.plan: missing; .* packshot export --tensorrt"):
-        tensorrt_programs(plans, HostDevice(), "tensorrt", "sm_89")
+def test_for_another_gpu_there_are_no_plans(plans):
+    assert tensorrt_programs(plans, HostDevice(), "tensorrt", "sm_89") is None
+
+
+def test_a_batch_is_never_larger_than_the_plan_s_profiles_for_its_canvas(plans, real, ask, new_answer):
+    """Not even in the measurement at start: nothing has to fail first."""
+    runner, rows = on_tensorrt(plans, real, HostDevice()), []
+    longest = runner.most_slots((8, 8))
+    assert longest == max(profile.shapes["state"][2][0] for profile in profiles(GRAPHS["step"], real))
+    assert runner.most_slots((1000, 8)) == 0
+    runner._step._limits = [
+        {**limits, "mask_latents": (limits["mask_latents"][0], (2, *limits["mask_latents"][1][1:]))}
+        for limits in runner._step._limits
+    ]
+    step = runner.step_resident
+
+    def watched(slots, numbers):
+        rows.append(len(slots))
+        return step(slots, numbers)
+
+    runner.step_resident = watched
+    with Engine(runner, real, max_slots=8) as engine:
+        answers = [new_answer() for _ in range(8)]
+        for seed, answer in enumerate(answers):
+            engine.submit(ask(seed, num_inference_steps=2), answer)
+        for answer in answers:
+            answer.latents()
+    assert max(rows) == 2
+    assert measure_step_times(runner, real, side=64, repeats=1).batch_sizes == (1, 2)
 
 
 def test_what_is_no_plan_is_refused_with_tensorrt_s_reason(plans):
@@ -186,7 +216,7 @@ def test_what_is_no_plan_is_refused_with_tensorrt_s_reason(plans):
 def test_a_plan_of_another_graph_is_refused(plans):
     path = plans / "control_embedding.sm90.plan"
     with pytest.raises(RepositoryError, match="inputs: got control_image, expected cond_row"):
-        TensorRtProgram(path, "step", tensorrt_on_host, HostDevice())
+        TensorRtProgram(path, "step", tensorrt_on_host, make_log(tensorrt_on_host), HostDevice())
 
 
 def test_a_module_that_is_not_installed_is_named(plans, monkeypatch):
