@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +19,12 @@ from packshot.contract import GRAPHS
 from packshot_export.axes import TRACED_SIZES, random_inputs
 from packshot_export.denoiser_graphs import ControlEmbedding
 from packshot_export.onnx_graph import write_graph
+from packshot_export.plans import PlanBuilder, PlanSettings
+from packshot_export.profiles import exact_profile
 from packshot_serving.engine.bound_runner import BoundStepRunner
-from packshot_serving.engine.device import CudaDevice, HostDevice
-from packshot_serving.engine.onnx_program import onnx_programs
+from packshot_serving.engine.device import CudaDevice, Device, HostDevice
+from packshot_serving.engine.onnx_program import OnnxProgram, onnx_programs
+from packshot_serving.engine.tensorrt_program import TensorRtProgram, make_log
 
 
 @dataclass
@@ -78,8 +82,29 @@ class Bench:
                 if not path.exists():
                     example = random_inputs(graph, models.family.dims, TRACED_SIZES, 8)
                     write_graph(module, example, graph, models.family.dims, models.family.canvas, path)
-        device = CudaDevice() if self.cuda else HostDevice()
+        device = self._device()
         return BoundStepRunner(onnx_programs(self.work, device), models.family, device)
+
+    def tensorrt_runner(self, rows: int) -> BoundStepRunner:
+        """Ours, on a plan for steps of exactly so many rows, which takes minutes to build.
+
+        Raises:
+            ExportError: TensorRT is not installed, or does not take the graph.
+        """
+        models, graph = self.models, GRAPHS["step"]
+        builder = PlanBuilder(PlanSettings())
+        _ = self.onnx_runner  # has written the graph
+        path = self.work / f"step.{rows}.{builder.gpus[0]}.{builder.flavour}.plan"
+        if not path.exists():
+            profile = exact_profile(graph, models.family, models.axes(rows // 2))
+            path.write_bytes(builder.build("step", self.work / "step.onnx", [profile], builder.gpus[0]))
+        device, trt = self._device(), importlib.import_module(builder.flavour)
+        step = TensorRtProgram(path, "step", trt, make_log(trt), device)
+        control = OnnxProgram(self.work, "control_embedding", device, repeated=False)
+        return BoundStepRunner((step, control), models.family, device)
+
+    def _device(self) -> Device:
+        return CudaDevice() if self.cuda else HostDevice()
 
     @staticmethod
     def count(work: Work) -> float:

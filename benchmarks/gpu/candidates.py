@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.clock import Work
 from packshot_serving.engine.batch_step import repeatable_step
+from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.preparation import Preparation
 
 
@@ -55,9 +56,12 @@ def fused_compiled(bench: Bench, rows: int) -> Work:
 
 def ours_on_onnxruntime(bench: Bench, rows: int) -> Work:
     """The runner that serves, with everything that it does for a step."""
-    runner, preparation = bench.onnx_runner, Preparation(bench.onnx_runner, bench.models.family)
-    requests = [bench.models.request(seed) for seed in range(rows // 2)]
-    return repeatable_step(runner, [preparation.begin(each, preparation.check(each)) for each in requests])
+    return _ours(bench, bench.onnx_runner, rows)
+
+
+def ours_on_tensorrt(bench: Bench, rows: int) -> Work:
+    """The same on a TensorRT plan for just this size."""
+    return _ours(bench, bench.tensorrt_runner(rows), rows)
 
 
 CANDIDATES: dict[str, Callable[[Bench, int], Work]] = {
@@ -70,6 +74,7 @@ CANDIDATES: dict[str, Callable[[Bench, int], Work]] = {
 COMPILED: dict[str, Callable[[Bench, int], Work]] = {
     "diffusers compiled": diffusers_compiled,
     "fused compiled": fused_compiled,
+    "tensorrt": ours_on_tensorrt,
 }
 
 
@@ -91,6 +96,12 @@ def recorded(bench: Bench, module: Callable[..., object], rows: int) -> Work:
     with torch.cuda.graph(graph):
         call()
     return graph.replay
+
+
+def _ours(bench: Bench, runner: BoundStepRunner, rows: int) -> Work:
+    preparation = Preparation(runner, bench.models.family)
+    requests = [bench.models.request(seed) for seed in range(rows // 2)]
+    return repeatable_step(runner, [preparation.begin(each, preparation.check(each)) for each in requests])
 
 
 def _channels_last(bench: Bench) -> nn.Module:

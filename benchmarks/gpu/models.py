@@ -135,12 +135,15 @@ class Models:
         """A copy in the precision that is timed, as it is exported."""
         return half(module) if self.dtype == torch.float16 else copy.deepcopy(module)
 
-    def inputs(self, graph: str, batch: int, seed: int = 0) -> dict[str, Tensor]:
-        """Of a graph, on the device."""
+    def axes(self, batch: int) -> dict[str, int]:
+        """Sizes of the free axes: of a step with two rows for each of ``batch`` slots, all controlled."""
         latent = self.sizes.side // 8
         rows = {"B": batch, "R": 2 * batch, "P": 2 * batch, "m": STATE_SIZE, "N": 3}
-        sizes = {**rows, "h": latent, "w": latent}
-        inputs = random_inputs(GRAPHS[graph], self.family.dims, sizes, 8, seed)
+        return {**rows, "h": latent, "w": latent}
+
+    def inputs(self, graph: str, batch: int, seed: int = 0) -> dict[str, Tensor]:
+        """Of a graph, on the device."""
+        inputs = random_inputs(GRAPHS[graph], self.family.dims, self.axes(batch), 8, seed)
         if graph == "step":
             inputs |= _guided(batch, self.family.dims["K"])
             inputs["mask_latents"] = (inputs["mask_latents"] > 0).float()

@@ -38,6 +38,11 @@ def profiles(graph: Graph, family: Family) -> tuple[Profile, ...]:
     return tuple(_profile(graph, family, ranges) for ranges in _ranges(graph, family.canvas))
 
 
+def exact_profile(graph: Graph, family: Family, sizes: Mapping[str, int]) -> Profile:
+    """The profile of nothing but these sizes of a graph's free axes."""
+    return _profile(graph, family, {axis: (size, size, size) for axis, size in sizes.items()})
+
+
 def canvas_buckets(canvas: Canvas) -> tuple[int, ...]:
     """The greatest side of each bucket, in pixels. A bucket holds every smaller canvas, too."""
     inner = [side for side in BUCKET_SIDES if canvas.min_side <= side < canvas.max_side]

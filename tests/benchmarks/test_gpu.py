@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 
 import pytest
 import torch
 
 from benchmarks.gpu.__main__ import SECTIONS, main
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.candidates import ours_on_onnxruntime, ours_on_tensorrt
+from benchmarks.gpu.clock import Clock
+from benchmarks.gpu.models import TINY, Models
 from benchmarks.gpu.report import Report
 from packshot.contract import ARTIFACTS
+from packshot_export.plans import PlanBuilder
 from tests.families import exported
+from tests.serving.engine import tensorrt_on_host
 
 #: Left out: inductor takes minutes on a CPU, and what it compiles for is not there.
 NEEDS_A_GPU = {"compiled"}
@@ -56,6 +64,27 @@ def test_every_way_is_timed_at_every_size_and_set_against_the_limit(result):
     picture = result["sections"]["counted"]["rows"][0]
     limit = max(r["tflops"] for r in result["sections"]["limits"]["rows"] if r["name"] == "matmul fp32")
     assert math.isclose(picture["limit_ms"], picture["tflop"] / limit * 1e3, rel_tol=0.2)
+
+
+def test_a_step_on_tensorrt_is_taken_like_the_one_on_onnx_runtime(monkeypatch, tmp_path):
+    """On an imitation of TensorRT that computes with ONNX Runtime, and plans that are its."""
+
+    def build(self, name, graph, profiles, gpu):
+        (only,) = profiles
+        assert all(least == best == most for least, best, most in only.shapes.values())
+        return json.dumps({"graph": str(graph), "profiles": [dict(only.shapes)]}).encode()
+
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_on_host)
+    monkeypatch.setattr("packshot_export.plans._own_gpu", lambda: "sm_90")
+    monkeypatch.setattr(PlanBuilder, "build", build)
+    work = shutil.copytree((exported("tiny-sd2")[1] / ARTIFACTS["step"]).parent, tmp_path / "work")
+    models = Models(TINY, "cpu", torch.float32)
+    bench = Bench(models, Clock("cpu", 2, 0.01), Report(None, {}, 60), work)
+    for name, of_rows in (("ours", 2), ("again, from the plan that is there", 2), ("twice as many", 4)):
+        results = [ways(bench, of_rows)() for ways in (ours_on_tensorrt, ours_on_onnxruntime)]
+        assert [rows for _, rows in results] == [of_rows, of_rows], name
+        assert all(finite.all() for finite, _ in results)
+    assert len(list(work.glob("step.*.sm_90.tensorrt.plan"))) == 2
 
 
 def test_the_environment_says_what_was_measured(result):
