@@ -78,7 +78,6 @@ class TritonServer:
         self.repository = Path(repository).resolve()
         self.bind = bind
         self._device: DeviceName | None = device
-        self._has_plans = False
         self._bf16 = bf16
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
         self._start_timeout_s = start_timeout_s
@@ -121,7 +120,6 @@ class TritonServer:
             require_bf16()
         manifest = Manifest.read(self.repository)
         manifest.verify(self.repository)
-        self._has_plans = "tensorrt" in manifest.exporters
         self._ports = choose_ports(self._asked, self.bind)
         self._runtime = Path(tempfile.mkdtemp(prefix="packshot-"))
         if " " in str(self._runtime):
@@ -130,7 +128,7 @@ class TritonServer:
                 f"tritonserver cannot use {tempfile.gettempdir()!r}: set TMPDIR without spaces"
             )
         try:
-            self._process = self._spawn()
+            self._process = self._spawn(has_plans="tensorrt" in manifest.exporters)
             self._wait_until_ready()
             self._have_it_watched()
         except BaseException as error:
@@ -195,11 +193,11 @@ class TritonServer:
         reason = _reason(self.log.read_text(errors="replace")) or f"it ended with status {status}"
         return f"{reason}; log: {self.log}"
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, has_plans: bool) -> subprocess.Popen[bytes]:
         repository = self._directory / "repository"
         installation = find_installation(self._directory)
         # Plans are for GPUs, and for a server that has Triton's backend for them.
-        graphs = self._has_plans and (self._device == "cpu" or not installation.has_tensorrt)
+        graphs = has_plans and (self._device == "cpu" or not installation.has_tensorrt)
         if self._device or self._bf16 or graphs:
             lay_out(self.repository, repository, self._device, self._bf16, graphs)
         else:
