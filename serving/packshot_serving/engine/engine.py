@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 
 import numpy as np
@@ -75,7 +75,7 @@ class Engine:
         self._runner_check = RunnerCheck(runner, family)
         # One lock for all that follows; the engine's thread waits on it.
         self._changed = threading.Condition()
-        self._planner: StepPlanner[Job] = StepPlanner(self.policy, partial(most_slots, runner))
+        self._planner: StepPlanner[Job] = StepPlanner(self.policy, cache(partial(most_slots, runner)))
         self._refused: list[int] = []  # their priorities, until the observer hears of them
         self._close_at: float | None = None  # no step begins after it
         self._failure: BaseException | None = None

@@ -11,8 +11,9 @@ import pytest
 
 from packshot.family import Canvas, Family
 from packshot.parameters import Parameters
-from packshot_serving.engine import DenoiseRequest, Observer, StepBatch, StepReport, make_schedule
-from packshot_serving.engine.slot import controlnet_scales, initial_state
+from packshot_serving.engine import DenoiseRequest, Observer, Runner, StepBatch, StepReport, make_schedule
+from packshot_serving.engine.preparation import Preparation
+from packshot_serving.engine.slot import Slot, controlnet_scales, initial_state
 
 TIMEOUT_S = 20.0  # for what must happen; reached only when a test fails
 
@@ -245,6 +246,24 @@ class Requests:
 @pytest.fixture
 def make_request(family: Family) -> Requests:
     return Requests(family)
+
+
+@pytest.fixture
+def ask(real: Family):
+    """Makes requests of the family of a test module's real graphs, with square canvases."""
+    requests = Requests(real)
+    return lambda seed, side=64, **parameters: requests(seed, (side, side), **parameters)
+
+
+@pytest.fixture
+def begin(real: Family):
+    """Gives a request a slot on a runner of these graphs."""
+
+    def slot(runner: Runner, request: DenoiseRequest) -> Slot:
+        preparation = Preparation(runner, real)
+        return preparation.begin(request, preparation.check(request))
+
+    return slot
 
 
 @pytest.fixture

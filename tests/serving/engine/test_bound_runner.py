@@ -21,22 +21,9 @@ from packshot_serving.engine.capacity import measure_step_times
 from packshot_serving.engine.device import CudaDevice, HostDevice, Memory
 from packshot_serving.engine.onnx_program import onnx_programs
 from packshot_serving.engine.padding import pad_batch
-from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_numbers, row_plan
 from tests.families import exported
-from tests.serving.engine.conftest import Requests
-
-#: As a share of the greatest magnitude: padding changes the order of sums, and networks amplify it.
-TOLERANCE = 1e-4
-#: What requests may differ in and still step together.
-VARIETY = (
-    {"num_inference_steps": 5},
-    {"num_inference_steps": 3, "scheduler": "euler_ancestral"},
-    {"num_inference_steps": 4, "scheduler": "unipc", "guidance_scale": 1.0},
-    {"num_inference_steps": 6, "scheduler": "pndm", "guidance_end": 0.5},
-    {"num_inference_steps": 4, "control_guidance_start": 0.3, "control_guidance_end": 0.8},
-    {"num_inference_steps": 3, "controlnet_conditioning_scale": 0.0},
-)
+from tests.serving.engine.real_runners import answers, assert_close, requests_of_every_kind
 
 
 class CountingDevice(HostDevice):
@@ -92,37 +79,11 @@ def bound(graphs, real, device):
     return on_onnxruntime(graphs, real, device)
 
 
-@pytest.fixture
-def ask(real):
-    requests = Requests(real)
-    return lambda seed, side=64, **parameters: requests(seed, (side, side), **parameters)
-
-
-@pytest.fixture
-def begin(real):
-    def slot(runner, request):
-        preparation = Preparation(runner, real)
-        return preparation.begin(request, preparation.check(request))
-
-    return slot
-
-
-def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
-    assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
-
-
-def test_the_engine_answers_what_it_answers_with_the_plain_runner(plain, bound, real, ask, new_answer):
-    """Requests of every kind, of two sizes, more than there are slots: batches change all the time."""
-    requests = [ask(seed, 64 if seed % 3 else 96, **each) for seed, each in enumerate(VARIETY * 2)]
-    results = []
-    for runner in (plain, bound):
-        answers = [new_answer() for _ in requests]
-        with Engine(runner, real, max_slots=4) as engine:
-            for request, answer in zip(requests, answers, strict=True):
-                engine.submit(request, answer)
-            results.append([answer.latents() for answer in answers])
-    for found, wanted in zip(*reversed(results), strict=True):
-        assert_close(found, wanted)
+def test_the_engine_answers_what_it_answers_with_the_plain_runner(plain, bound, real, new_answer):
+    requests = requests_of_every_kind(real)
+    found, wanted = (answers(runner, real, requests, new_answer) for runner in (bound, plain))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert_close(ours, theirs)
 
 
 def test_a_step_that_fills_its_bucket_is_the_plain_runner_s_bit_for_bit(plain, graphs, real, ask, begin):

@@ -13,24 +13,15 @@ import pytest
 from packshot.contract import ARTIFACTS
 from packshot.errors import ServerStartError
 from packshot.family import Manifest
-from packshot_serving.engine import Engine, OnnxStepRunner, openvino_runner
+from packshot_serving.engine import OnnxStepRunner, openvino_runner
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
 from tests.families import exported
 from tests.processor import HAS_BF16
 from tests.serving.engine.conftest import Requests
-from tests.serving.engine.test_bound_runner import VARIETY
+from tests.serving.engine.real_runners import answers, requests_of_every_kind
 from tests.serving.engine.test_onnx_runner import repository
 
 __all__ = ["repository"]
-
-
-def answers(runner, family, requests, new_answer):
-    """Their latents, four stepping together."""
-    waiting = [new_answer() for _ in requests]
-    with Engine(runner, family, max_slots=4) as engine:
-        for request, answer in zip(requests, waiting, strict=True):
-            engine.submit(request, answer)
-        return [answer.latents() for answer in waiting]
 
 
 def errors(found, wanted):
@@ -41,13 +32,10 @@ def errors(found, wanted):
 
 @pytest.mark.parametrize("name", ["tiny-sd2", "tiny-sd15"])
 def test_in_float32_the_engine_answers_what_it_answers_with_onnx_runtime(name, new_answer, monkeypatch):
-    """Requests of every kind, of two sizes, some without a row for the ControlNets."""
     monkeypatch.setattr(openvino_runner, "_PRECISION", "f32")
     folder = exported(name)[1]
     graphs, family = (folder / ARTIFACTS["step"]).parent, Manifest.read(folder).family
-    ask = Requests(family)
-    kinds = enumerate(VARIETY * 2)
-    requests = [ask(seed, (64, 64) if seed % 3 else (96, 96), **each) for seed, each in kinds]
+    requests = requests_of_every_kind(family)
     runners = OpenVinoStepRunner(graphs, 1), OnnxStepRunner(graphs, 1)
     found, wanted = (answers(runner, family, requests, new_answer) for runner in runners)
     assert max(errors(found, wanted)) < 1e-4

@@ -19,12 +19,10 @@ from packshot_serving.engine.batch_step import advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import measure_step_times
 from packshot_serving.engine.device import CudaDevice, HostDevice
-from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.tensorrt_program import TensorRtProgram, make_log, tensorrt_programs
 from tests.families import exported
 from tests.serving.engine import tensorrt_on_host
-from tests.serving.engine.conftest import Requests
-from tests.serving.engine.test_bound_runner import VARIETY, assert_close
+from tests.serving.engine.real_runners import answers, assert_close, requests_of_every_kind
 
 GPU = "sm_90"
 
@@ -77,33 +75,12 @@ def on_tensorrt(plans, real, device) -> BoundStepRunner:
     return BoundStepRunner(tensorrt_programs(plans, device, "tensorrt", GPU), real, device)
 
 
-@pytest.fixture
-def ask(real):
-    requests = Requests(real)
-    return lambda seed, side=64, **parameters: requests(seed, (side, side), **parameters)
-
-
-@pytest.fixture
-def begin(real):
-    def slot(runner, request):
-        preparation = Preparation(runner, real)
-        return preparation.begin(request, preparation.check(request))
-
-    return slot
-
-
-def test_the_engine_answers_what_it_answers_with_the_plain_runner(graphs, plans, real, ask, new_answer):
-    """Requests of every kind, of two sizes, more than there are slots: batches change all the time."""
-    requests = [ask(seed, 64 if seed % 3 else 96, **each) for seed, each in enumerate(VARIETY * 2)]
-    results = []
-    for runner in (OnnxStepRunner(graphs, 1), on_tensorrt(plans, real, RecordingDevice())):
-        answers = [new_answer() for _ in requests]
-        with Engine(runner, real, max_slots=4) as engine:
-            for request, answer in zip(requests, answers, strict=True):
-                engine.submit(request, answer)
-            results.append([answer.latents() for answer in answers])
-    for found, wanted in zip(*reversed(results), strict=True):
-        assert_close(found, wanted)
+def test_the_engine_answers_what_it_answers_with_the_plain_runner(graphs, plans, real, new_answer):
+    requests = requests_of_every_kind(real)
+    runners = on_tensorrt(plans, real, RecordingDevice()), OnnxStepRunner(graphs, 1)
+    found, wanted = (answers(runner, real, requests, new_answer) for runner in runners)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert_close(ours, theirs)
 
 
 def test_a_size_is_recorded_after_its_first_step_and_then_played_back(plans, real, ask, begin):
