@@ -1,4 +1,4 @@
-"""The pocket SAM: what it sees, and what it learns from."""
+"""The pocket SAM: what it sees, what it is asked, and what an answer costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from packshot.contract import LABEL_BACKGROUND, LABEL_FOREGROUND
 from packshot_export.sam_graphs import SamDecoder, SamEncoder
-from packshot_pocket.sam.augment import View, random_view, worn
+from packshot_pocket.sam.augment import random_view, worn
 from packshot_pocket.sam.clicks import click, near_miss, rough_box
 from packshot_pocket.sam.grouping import UNKNOWN, Grouping
 from packshot_pocket.sam.losses import iou, pairwise_cost, sam_loss
@@ -23,8 +23,6 @@ from packshot_pocket.sam.model import (
     pixel_values,
     save_sam,
 )
-from packshot_pocket.sam.picture import Region
-from packshot_pocket.sam.samples import SamSamples, _owner
 from packshot_pocket.sam.shapes import shapes
 from packshot_pocket.sam.step import TrainedDecoder, corrections
 from packshot_pocket.training import autocast
@@ -206,16 +204,6 @@ def test_pixels_are_grouped_by_what_they_lie_on():
     assert grouping(columns, owner) > 10 * apart, "now some are told apart that look alike"
 
 
-def test_of_things_that_overlap_a_pixel_is_the_smaller_one_s():
-    view = View(np.eye(2, 3), side=16, height=12, width=16)
-    plate, cup = np.zeros((2, 16, 16), np.uint8)
-    plate[2:10, 2:14], cup[4:8, 4:8] = 255, 255
-    owner = _owner([Region(cup), Region(plate)], view, lambda mask: mask)
-    assert owner[5, 5] != owner[3, 3] != 0 == owner[0, 0]
-    assert (owner[12:] == UNKNOWN).all()
-    assert UNKNOWN not in owner[:12]
-
-
 def test_iou():
     a = torch.tensor([[[[True, True, False, False]]]])
     b = torch.tensor([[[[False, True, True, False]]]])
@@ -233,56 +221,3 @@ def test_a_correction_clicks_on_what_is_wrong(disc):
         # SAM's square is as large as the mask here.
         assert label.item() == (LABEL_FOREGROUND if disc[y, x] else LABEL_BACKGROUND)
         assert bool(disc[y, x]) != (x >= 40)
-
-
-def test_samples_are_the_same_whenever_they_are_drawn(monkeypatch):
-    monkeypatch.setattr("packshot_pocket.sam.samples._ROUND", 4)
-    samples = SamSamples(SamSpec(), 5, 4, views=2)
-    samples[0]
-    first, again = samples[3], SamSamples(SamSpec(), 8, 1, views=2)[0]
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    point, truth = first["point"][0], first["point_truths"][0]
-    x, y = (int(value) // 2 for value in point)
-    assert truth[y, x] > 0
-    assert first["point_known"][0]
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[int]:
-    """Seeds of what samples have drawn: shapes, in rounds of about three."""
-    seeds = []
-
-    def draw(rng, size):
-        seeds.append(int(rng.integers(2**31)))
-        return shapes(seeds[-1], size)
-
-    monkeypatch.setattr("packshot_pocket.sam.samples._ROUND", 3)
-    monkeypatch.setattr("packshot_pocket.sam.samples.draw_picture", draw)
-    monkeypatch.setattr("packshot_pocket.sam.samples._MIN_COVER", 0.0)
-    return seeds
-
-
-def test_a_picture_comes_again_after_all_others_of_its_round(drawn):
-    samples = SamSamples(TINY, 0, 12, views=2)
-    images = [samples[number]["image"] for number in range(6)]
-    assert len(drawn) == len(set(drawn)) == 3, "the second time they are not drawn"
-    assert not any(torch.equal(images[number], images[number + 3]) for number in range(3))
-    samples[6]
-    assert len(set(drawn)) == 4, "then come others"
-
-
-def test_processes_that_take_turns_with_batches_draw_each_picture_once(drawn):
-    processes = [SamSamples(TINY, 0, 24, views=2, together=3 * 2) for _ in range(3)]
-    for number in range(24):
-        processes[number // 2 % 3][number]
-    assert len(drawn) == len(set(drawn)) == 12
-
-
-def test_a_click_beside_everything_means_what_is_no_thing(monkeypatch):
-    monkeypatch.setattr("packshot_pocket.sam.samples._SHARES", (0, 0, 0, 1))
-    monkeypatch.setattr("packshot_pocket.sam.samples._NOTHING_CLICKED", 1.0)
-    for sample in (SamSamples(SamSpec(), number, 1)[0] for number in range(6)):
-        meant = sample["point_truths"][0] > 250
-        boxed = sample["box_truth"] > 250
-        assert meant.any()
-        assert not (meant & boxed).any()

@@ -56,8 +56,10 @@ class SamSamples(Dataset[dict[str, Tensor]]):
     A sample is a dict of
 
     - ``image`` uint8 [S, S, 3], ``reshaped_input_size`` int64 [2];
-    - ``point`` float32 [1, 2], ``point_truths`` uint8 [3, m, m] and ``point_known`` bool [3]: what is
-      meant comes first;
+    - ``first_point`` float32 [1, 2], ``first_truths`` uint8 [3, m, m] and ``first_known`` bool [3]: a
+      click, and what it may mean; what is meant comes first;
+    - ``other_point``, ``other_truths`` and ``other_known``: the same of a click on something else, if the
+      photo shows more than one thing;
     - ``points`` float32 [3, 2], ``points_labels`` int64 [3], ``points_truth`` uint8 [m, m];
     - ``box`` float32 [2, 2], ``box_truth`` uint8 [m, m];
     - ``owner`` uint8 [m, m], the number of the thing that a pixel shows, 0 for none, 255 outside the photo.
@@ -143,7 +145,7 @@ def shapes_picture(seed: int, size: int, split: Split) -> Picture:
 _PICTURES: tuple[Callable[[int, int, Split], Picture], ...] = (
     snapshot_picture, studio_picture, composite_picture, shapes_picture,
 )  # fmt: skip
-_SHARES = (0.5, 0.22, 0.1, 0.18)
+_SHARES = (0.6, 0.14, 0.1, 0.16)
 
 
 def _seen(region: Region, view: View) -> Region | None:
@@ -163,11 +165,19 @@ def _sample(
     def small(mask: np.ndarray) -> np.ndarray:
         return cv2.resize(mask, low, interpolation=cv2.INTER_AREA)
 
+    def clicked(name: str, region: Region) -> dict[str, np.ndarray]:
+        point, candidates = _one_click(rng, region)
+        truths = np.zeros((NUM_CANDIDATES, *low), np.uint8)
+        truths[: len(candidates)] = [small(candidate) for candidate in candidates]
+        return {
+            f"{name}_point": np.array([point], np.float32),
+            f"{name}_truths": truths,
+            f"{name}_known": np.arange(NUM_CANDIDATES) < len(candidates),
+        }
+
+    first = _pick(rng, regions)
+    others = [region for region in regions if region is not first] or regions
     nothing = rng.random() < _NOTHING_CLICKED and _background(regions, view)
-    point, candidates = _one_click(rng, nothing or _pick(rng, regions))
-    truths = np.zeros((NUM_CANDIDATES, *low), np.uint8)
-    for number, candidate in enumerate(candidates):
-        truths[number] = small(candidate)
     several = _meant(rng, _pick(rng, regions))
     points, labels = _clicks(rng, several[: view.height, : view.width] >= 128)
     boxed = _meant(rng, _pick(rng, regions))
@@ -175,9 +185,8 @@ def _sample(
     arrays = {
         "image": image,
         "reshaped_input_size": np.array([view.height, view.width], np.int64),
-        "point": np.array([point], np.float32),
-        "point_truths": truths,
-        "point_known": np.arange(NUM_CANDIDATES) < len(candidates),
+        **clicked("first", nothing or first),
+        **clicked("other", others[rng.integers(len(others))]),
         "points": np.array(points, np.float32),
         "points_labels": np.array(labels, np.int64),
         "points_truth": small(several),

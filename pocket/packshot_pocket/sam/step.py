@@ -54,6 +54,7 @@ class TrainedSam(nn.Module):
         pixels = pixel_values(batch["image"], batch["reshaped_input_size"])
         embeddings = self.sam.vision_encoder(pixels)[0].float()
         point, losses = self._clicked(embeddings, batch)
+        losses.append(self._clicked_elsewhere(embeddings, batch))
         box, box_losses = self._boxed(embeddings, batch)
         losses += box_losses
         several = self._answer(embeddings, *_ended(batch["points"], batch["points_labels"]))
@@ -64,11 +65,10 @@ class TrainedSam(nn.Module):
         return loss + grouping, metrics
 
     def _clicked(self, embeddings: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        truths = _truth(batch["point_truths"])
-        points = batch["point"]
-        labels = torch.full(points.shape[:2], LABEL_FOREGROUND, device=points.device)
+        points, truths = batch["first_point"], _truth(batch["first_truths"])
+        labels = _foreground(points)
         answer = self._answer(embeddings, *_ended(points, labels))
-        loss, ious = sam_loss(*answer, truths, batch["point_known"])
+        loss, ious = sam_loss(*answer, truths, batch["first_known"])
         first = _served(ious, answer[1])
         # Corrected, it is no longer ambiguous: the click came from what is meant.
         extra, extra_labels = corrections(answer[0], ious, truths[:, 0], self.sam.config)
@@ -76,6 +76,11 @@ class TrainedSam(nn.Module):
             embeddings, *_ended(torch.cat([points, extra], 1), torch.cat([labels, extra_labels], 1))
         )
         return first, [loss, sam_loss(*answer, truths[:, :1])[0]]
+
+    def _clicked_elsewhere(self, embeddings: Tensor, batch: Batch) -> Tensor:
+        points, truths = batch["other_point"], _truth(batch["other_truths"])
+        answer = self._answer(embeddings, *_ended(points, _foreground(points)))
+        return sam_loss(*answer, truths, batch["other_known"])[0]
 
     def _boxed(self, embeddings: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         truth, corners = _truth(batch["box_truth"])[:, None], batch["box"]
@@ -125,6 +130,11 @@ def _ended(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Points, and the "not a point" that ends a prompt without a box."""
     end = torch.full_like(labels[:, :1], LABEL_NOT_A_POINT)
     return torch.cat([points, torch.zeros_like(points[:, :1])], 1), torch.cat([labels, end], 1)
+
+
+def _foreground(points: Tensor) -> Tensor:
+    """Labels for points [B, N, 2] that are all on what is meant: int64 [B, N]."""
+    return torch.full(points.shape[:2], LABEL_FOREGROUND, device=points.device)
 
 
 def _truth(mask: Tensor) -> Tensor:

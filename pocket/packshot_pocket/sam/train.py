@@ -44,7 +44,7 @@ class SamTraining:
         output: directory of the checkpoint and of the state to go on from.
         budget: how long.
         device: ``cpu`` or ``cuda``.
-        batch_size: pictures of a step; each is asked five prompts.
+        batch_size: pictures of a step; each is asked six prompts.
         processes: that share a step's pictures.
         workers: processes that draw pictures for each of these; 0 draws them where they are learned from.
         views: samples made of each picture that is drawn.
