@@ -106,8 +106,8 @@ class Asked:
         seed: of the picture.
         studio: whether it is a catalogue scene and not a snapshot.
         ious: with what was meant, float64 [3]; for ``nothing`` how much of the product each mask covers.
-        whole: IoU of the first mask with the thing that a part belongs to; NaN for other kinds.
         iou_predictions: float32 [3].
+        whole: of a ``part`` the IoUs with the thing that it belongs to, float64 [3]; None for other kinds.
     """
 
     kind: str
@@ -115,7 +115,12 @@ class Asked:
     studio: bool
     ious: np.ndarray
     iou_predictions: np.ndarray
-    whole: float = float("nan")
+    whole: np.ndarray | None = None
+
+    @property
+    def sensible(self) -> np.ndarray:
+        """IoUs with what may have been meant: of a click on a part, the part or the whole. float64 [3]."""
+        return self.ious if self.whole is None else np.maximum(self.ious, self.whole)
 
 
 def evaluate_sam(checkpoint: Path, output: Path, count: int) -> Section:
@@ -166,7 +171,7 @@ def _ask_others(
     for part in product.parts:
         if part.mean() >= _MIN_COVER and part.sum() < 0.9 * product.mask.sum():
             answer = photo.ask([click(rng, part)])
-            whole = float(answer.ious(product.mask)[0])
+            whole = answer.ious(product.mask)
             yield Asked("part", seed, False, answer.ious(part), answer.iou_predictions, whole)
     taken = np.logical_or.reduce([product.mask, *(other.mask for other in others)])
     kernel = np.ones((2 * _CLEAR_PX + 1, 2 * _CLEAR_PX + 1), np.uint8)
@@ -190,19 +195,21 @@ def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
             yield Measure(f"mean IoU, {kind}, {where}", _mean(some), len(some))
         yield Measure(f"share of IoU below 0.7, {kind}", _mean(every < 0.7), len(every))
     meant = [one for one in asked if one.kind != "nothing"]
-    true = np.concatenate([one.ious for one in meant])
+    true = np.concatenate([one.sensible for one in meant])
     predicted = np.concatenate([one.iou_predictions for one in meant])
-    correlation = float(np.corrcoef(true, predicted)[0, 1])
+    correlation = _correlation(true, predicted)
     yield Measure("correlation of predicted with true IoU, all masks", correlation, len(true), at_least=0.7)
+    strict = _correlation(np.concatenate([one.ious for one in meant]), predicted)
+    yield Measure("the same, if a click on a part always means the part", strict, len(true))
     error = float(np.abs(true - predicted).mean())
     yield Measure("mean error of predicted IoU, all masks", error, len(true))
     clutter = first("clutter")
     yield Measure("mean IoU, point on another thing", _mean(clutter), len(clutter), at_least=0.8)
+    yield Measure("share of IoU below 0.7, point on another thing", _mean(clutter < 0.7), len(clutter))
     parts = [one for one in asked if one.kind == "part"]
-    sensible = np.array([max(one.whole, one.ious[0]) for one in parts])
     yield Measure(
         "point on a part: mean IoU of the answer with the part or the whole",
-        _mean(sensible), len(parts), at_least=0.85,
+        _mean(np.array([one.sensible[0] for one in parts])), len(parts), at_least=0.85,
     )  # fmt: skip
     best = np.array([one.ious.max() for one in parts])
     yield Measure("point on a part: mean IoU of the best of three with the part", _mean(best), len(parts))
@@ -211,6 +218,10 @@ def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
     yield Measure(
         "point on the background: share that leaves the product out", share, len(nothing), at_least=0.9
     )
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _mean(values: np.ndarray) -> float:
@@ -224,11 +235,16 @@ def _details(asked: Sequence[Asked]) -> list[dict[str, object]]:
             "kind": one.kind,
             "seed": one.seed,
             "studio": one.studio,
-            "ious": [round(float(value), 3) for value in one.ious],
-            "iou_predictions": [round(float(value), 3) for value in one.iou_predictions],
+            "ious": _rounded(one.ious),
+            "iou_predictions": _rounded(one.iou_predictions),
+            **({} if one.whole is None else {"whole": _rounded(one.whole)}),
         }
         for one in asked
     ]
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 3) for value in values]
 
 
 def _sheet_row(
