@@ -25,6 +25,8 @@ from packshot_pocket.sam.model import IMAGE_MEAN, IMAGE_STD
 _BOX_SLACK = 0.02
 #: What is smaller than this part of a picture is not asked for.
 _MIN_COVER = 0.006
+#: What covers more than this part is large.
+_LARGE = 0.06
 #: A click means "nothing" if it is this far from everything, in pixels.
 _CLEAR_PX = 12
 
@@ -107,6 +109,7 @@ class Asked:
         studio: whether it is a catalogue scene and not a snapshot.
         ious: with what was meant, float64 [3]; for ``nothing`` how much of the product each mask covers.
         iou_predictions: float32 [3].
+        cover: part of the picture that what was meant covers; for ``nothing`` 0.
         whole: of a ``part`` the IoUs with the thing that it belongs to, float64 [3]; None for other kinds.
     """
 
@@ -115,6 +118,7 @@ class Asked:
     studio: bool
     ious: np.ndarray
     iou_predictions: np.ndarray
+    cover: float
     whole: np.ndarray | None = None
 
     @property
@@ -144,7 +148,11 @@ def evaluate_sam(checkpoint: Path, output: Path, count: int) -> Section:
     write_sheets(output, "sam", rows, titles)
     coffee = _ask_coffee(segmenter, output)
     return Section(
-        "sam", (0, count - 1), [*_measures(asked), *coffee], {"box_slack": _BOX_SLACK}, _details(asked)
+        "sam",
+        (0, count - 1),
+        [*_measures(asked), *coffee],
+        {"box_slack": _BOX_SLACK, "large_cover": _LARGE},
+        _details(asked),
     )
 
 
@@ -152,9 +160,9 @@ def _ask_product(
     photo: EmbeddedPhoto, rng: np.random.Generator, seed: int, mask: np.ndarray, studio: bool
 ) -> Iterator[Asked]:
     answer = photo.ask([click(rng, mask)])
-    yield Asked("point", seed, studio, answer.ious(mask), answer.iou_predictions)
+    yield Asked("point", seed, studio, answer.ious(mask), answer.iou_predictions, mask.mean())
     answer = photo.ask(box=rough_box(rng, mask, _BOX_SLACK, exact=0))
-    yield Asked("box", seed, studio, answer.ious(mask), answer.iou_predictions)
+    yield Asked("box", seed, studio, answer.ious(mask), answer.iou_predictions, mask.mean())
 
 
 def _ask_others(
@@ -165,21 +173,21 @@ def _ask_others(
     others: Sequence[SnapshotObject],
 ) -> Iterator[Asked]:
     for other in others:
-        if other.mask.mean() >= _MIN_COVER:
+        if (cover := other.mask.mean()) >= _MIN_COVER:
             answer = photo.ask([click(rng, other.mask)])
-            yield Asked("clutter", seed, False, answer.ious(other.mask), answer.iou_predictions)
+            yield Asked("clutter", seed, False, answer.ious(other.mask), answer.iou_predictions, cover)
     for part in product.parts:
-        if part.mean() >= _MIN_COVER and part.sum() < 0.9 * product.mask.sum():
+        if (cover := part.mean()) >= _MIN_COVER and part.sum() < 0.9 * product.mask.sum():
             answer = photo.ask([click(rng, part)])
             whole = answer.ious(product.mask)
-            yield Asked("part", seed, False, answer.ious(part), answer.iou_predictions, whole)
+            yield Asked("part", seed, False, answer.ious(part), answer.iou_predictions, cover, whole)
     taken = np.logical_or.reduce([product.mask, *(other.mask for other in others)])
     kernel = np.ones((2 * _CLEAR_PX + 1, 2 * _CLEAR_PX + 1), np.uint8)
     clear = cv2.dilate(taken.astype(np.uint8), kernel) == 0
     if clear.any():
         answer = photo.ask([click(rng, clear)])
         covered = (answer.masks & product.mask).sum(axis=(1, 2)) / product.mask.sum()
-        yield Asked("nothing", seed, False, covered, answer.iou_predictions)
+        yield Asked("nothing", seed, False, covered, answer.iou_predictions, 0.0)
 
 
 def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
@@ -205,7 +213,10 @@ def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
     yield Measure("mean error of predicted IoU, all masks", error, len(true))
     clutter = first("clutter")
     yield Measure("mean IoU, point on another thing", _mean(clutter), len(clutter), at_least=0.8)
-    yield Measure("share of IoU below 0.7, point on another thing", _mean(clutter < 0.7), len(clutter))
+    sizes = np.array([one.cover for one in asked if one.kind == "clutter"])
+    for some, which in ((sizes > _LARGE, "large"), (sizes <= _LARGE, "small")):
+        name = f"share of IoU below 0.7, point on another {which} thing"
+        yield Measure(name, _mean(clutter[some] < 0.7), int(some.sum()))
     parts = [one for one in asked if one.kind == "part"]
     yield Measure(
         "point on a part: mean IoU of the answer with the part or the whole",
@@ -237,6 +248,7 @@ def _details(asked: Sequence[Asked]) -> list[dict[str, object]]:
             "studio": one.studio,
             "ious": _rounded(one.ious),
             "iou_predictions": _rounded(one.iou_predictions),
+            "cover": round(float(one.cover), 4),
             **({} if one.whole is None else {"whole": _rounded(one.whole)}),
         }
         for one in asked
