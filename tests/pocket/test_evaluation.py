@@ -26,7 +26,7 @@ from packshot_pocket.evaluation.pictures import (
 )
 from packshot_pocket.evaluation.report import Measure, ReportFile, Section, table
 from packshot_pocket.evaluation.scenes import Findings, examine, scene_measures
-from packshot_pocket.evaluation.segmentation import Answer
+from packshot_pocket.evaluation.segmentation import Answer, Asked, sam_measures
 from packshot_pocket.evaluation.sheets import write_sheets
 from packshot_pocket.renderer import BACKDROPS, Scene, render_studio
 
@@ -188,6 +188,21 @@ def test_ious_of_an_answer():
     masks[0, :2], masks[1, :1] = True, True
     answer = Answer(masks, np.ones(3, np.float32))
     assert answer.ious(masks[0]).tolist() == [1.0, 0.5, 0.0]
+
+
+def test_a_click_on_a_part_may_mean_the_whole():
+    def asked(kind, ious, predicted, cover=0.1, whole=None):
+        return Asked(kind, 0, False, np.array(ious), np.array(predicted, np.float32), cover, whole)
+
+    # Honest of the whole: predictions are the IoUs with it, and the third mask is the part.
+    part = asked("part", [0.2, 0.1, 0.8], [0.9, 0.6, 0.8], whole=np.array([0.9, 0.6, 0.2]))
+    others = [asked("clutter", [iou] * 3, [iou] * 3, cover) for iou, cover in ((0.9, 0.2), (0.5, 0.01))]
+    values = {measure.name: measure.value for measure in sam_measures([part, *others])}
+    assert values["correlation of predicted with true IoU, all masks"] == pytest.approx(1)
+    assert values["the same, if a click on a part always means the part"] < 0.5
+    assert values["point on a part: mean IoU of the answer with the part or the whole"] == 0.9
+    assert values["share of IoU below 0.7, point on another large thing"] == 0
+    assert values["share of IoU below 0.7, point on another small thing"] == 1
 
 
 def test_measures_know_whether_they_pass():

@@ -150,7 +150,7 @@ def evaluate_sam(checkpoint: Path, output: Path, count: int) -> Section:
     return Section(
         "sam",
         (0, count - 1),
-        [*_measures(asked), *coffee],
+        [*sam_measures(asked), *coffee],
         {"box_slack": _BOX_SLACK, "large_cover": _LARGE},
         _details(asked),
     )
@@ -190,7 +190,9 @@ def _ask_others(
         yield Asked("nothing", seed, False, covered, answer.iou_predictions, 0.0)
 
 
-def _measures(asked: Sequence[Asked]) -> Iterator[Measure]:
+def sam_measures(asked: Sequence[Asked]) -> Iterator[Measure]:
+    """What all answers together say of a SAM; NaN where nothing of a kind was asked."""
+
     def first(kind: str, studio: bool | None = None) -> np.ndarray:
         chosen = (one for one in asked if one.kind == kind and studio in (None, one.studio))
         return np.array([one.ious[0] for one in chosen])
