@@ -26,7 +26,8 @@ from packshot_pocket.evaluation.pictures import (
 )
 from packshot_pocket.evaluation.report import Measure, ReportFile, Section, table
 from packshot_pocket.evaluation.scenes import Findings, examine, scene_measures
-from packshot_pocket.evaluation.segmentation import Answer, Asked, sam_measures
+from packshot_pocket.evaluation.segmentation import Asked, sam_measures
+from packshot_pocket.evaluation.segmenter import Answer
 from packshot_pocket.evaluation.sheets import write_sheets
 from packshot_pocket.renderer import BACKDROPS, Scene, render_studio
 

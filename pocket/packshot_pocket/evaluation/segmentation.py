@@ -8,18 +8,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from transformers import SamModel
 
-from packshot.prompts import Letterbox, sam_prompts
-from packshot_export.loading import quiet_libraries
-from packshot_export.sam_graphs import SamDecoder, SamEncoder
 from packshot_pocket.evaluation.coffee import COFFEE_BOX, coffee_mask, coffee_photo
 from packshot_pocket.evaluation.report import Measure, Section
+from packshot_pocket.evaluation.segmenter import Answer, EmbeddedPhoto, Segmenter
 from packshot_pocket.evaluation.sheets import outlined, write_sheets
 from packshot_pocket.renderer import SnapshotObject, render_snapshot, render_studio
 from packshot_pocket.sam.clicks import click, rough_box
-from packshot_pocket.sam.model import IMAGE_MEAN, IMAGE_STD
 
 #: A person's box is off by this part of its size.
 _BOX_SLACK = 0.02
@@ -29,74 +24,6 @@ _MIN_COVER = 0.006
 _LARGE = 0.06
 #: A click means "nothing" if it is this far from everything, in pixels.
 _CLEAR_PX = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """SAM's three masks at the photo's resolution, best predicted IoU first.
-
-    Attributes:
-        masks: bool [3, H, W].
-        iou_predictions: float32 [3].
-    """
-
-    masks: np.ndarray
-    iou_predictions: np.ndarray
-
-    def ious(self, truth: np.ndarray) -> np.ndarray:
-        """True IoUs with a mask bool [H, W]: float64 [3]."""
-        both = (self.masks & truth).sum(axis=(1, 2))
-        return both / np.maximum((self.masks | truth).sum(axis=(1, 2)), 1)
-
-
-class Segmenter:
-    """A SAM checkpoint behind the client's prompts and the exported graphs' modules.
-
-    Args:
-        checkpoint: directory in transformers' format.
-    """
-
-    def __init__(self, checkpoint: Path) -> None:
-        with quiet_libraries():
-            sam = SamModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
-        self._encoder = SamEncoder(sam, IMAGE_MEAN, IMAGE_STD)
-        self._decoder = SamDecoder(sam)
-        self._side = sam.config.vision_config.image_size
-
-    @torch.no_grad()
-    def photo(self, image: np.ndarray) -> EmbeddedPhoto:
-        """Embed a photo, uint8 [H, W, 3], once for any number of prompts."""
-        letterbox = Letterbox(image.shape[1], image.shape[0], self._side)
-        square = torch.from_numpy(letterbox.fit(image))[None]
-        size = torch.tensor([letterbox.reshaped_input_size])
-        return EmbeddedPhoto(letterbox, self._encoder(square, size)["image_embeddings"], self._decoder)
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedPhoto:
-    """A photo that answers prompts."""
-
-    letterbox: Letterbox
-    embedding: torch.Tensor
-    decoder: SamDecoder
-
-    @torch.no_grad()
-    def ask(
-        self,
-        points: Sequence[tuple[float, float]] = (),
-        labels: Sequence[int] | None = None,
-        box: tuple[float, float, float, float] | None = None,
-    ) -> Answer:
-        """Masks for points and a box in pixels of the photo."""
-        (prompt,) = sam_prompts(self.letterbox, list(points), labels, [box] if box else None)
-        # Copies: the prompt's arrays are read-only, which torch warns of.
-        coords = torch.from_numpy(prompt.point_coords.copy())[None]
-        numbers = torch.from_numpy(prompt.point_labels.copy())[None]
-        answer = self.decoder(self.embedding, coords, numbers)
-        predictions = answer["iou_predictions"][0].numpy()
-        order = np.argsort(-predictions, kind="stable")
-        masks = [self.letterbox.to_photo(answer["low_res_masks"][0, rank].numpy()) > 0 for rank in order]
-        return Answer(np.stack(masks), predictions[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +118,7 @@ def _ask_others(
 
 
 def sam_measures(asked: Sequence[Asked]) -> Iterator[Measure]:
-    """What all answers together say of a SAM; NaN where nothing of a kind was asked."""
+    """What all answers together say of a SAM; means of a kind that was not asked are NaN."""
 
     def first(kind: str, studio: bool | None = None) -> np.ndarray:
         chosen = (one for one in asked if one.kind == kind and studio in (None, one.studio))
