@@ -27,7 +27,7 @@ class SamSpec:
     Attributes:
         image_size: side of the input in pixels.
         patch_size: pixels of a patch's side. 8 rather than SAM's 16, since masks are a quarter as large:
-            at 256 pixels they have 128 and not 64.
+            at 384 pixels they have 192 and not 96.
         hidden_size: of the ViT.
         num_layers: of the ViT.
         num_heads: of the ViT.
@@ -36,7 +36,7 @@ class SamSpec:
         channels: of the image embedding and of the mask decoder.
     """
 
-    image_size: int = 256
+    image_size: int = 384
     patch_size: int = 8
     hidden_size: int = 160
     num_layers: int = 6

@@ -178,7 +178,7 @@ def _sample(
     first = _pick(rng, regions)
     others = [region for region in regions if region is not first] or regions
     nothing = rng.random() < _NOTHING_CLICKED and _background(regions, view)
-    several = _meant(rng, _pick(rng, regions))
+    several = _meant(rng, regions[rng.integers(len(regions))])
     points, labels = _clicks(rng, several[: view.height, : view.width] >= 128)
     boxed = _meant(rng, _pick(rng, regions))
     box = rough_box(rng, boxed[: view.height, : view.width] >= 128)
