@@ -112,7 +112,7 @@ def make_sam(spec: SamSpec = POCKET, attention: Attention = "eager") -> SamModel
 def grown_sam(checkpoint: Path, spec: SamSpec, attention: Attention = "eager") -> SamModel:
     """A trained network for photos of another size, to go on training with.
 
-    A quarter of the pixels is learned from four times as fast, and most of what is learned there holds
+    A ninth of the pixels is learned from nine times as fast, and most of what is learned there holds
     for larger photos, too: only what knows positions is stretched over them.
 
     Args:
