@@ -54,15 +54,17 @@ def test_a_fresh_network_sees_the_photo_and_the_prompt():
 
 def test_a_fresh_network_looks_where_the_click_is():
     torch.manual_seed(0)
-    sam = make_sam(SamSpec())
+    spec = SamSpec()
+    sam = make_sam(spec)
     decoder = SamDecoder(sam)
     looking = sam.mask_decoder.transformer.layers[0].cross_attn_token_to_image
     x, y = 100.0, 60.0
     token = decoder._embed(torch.tensor([[[x, y]]]), torch.tensor([[LABEL_FOREGROUND]]))[0]
     keys = looking.k_proj(decoder.grid[0].flatten(1).T)
-    row, column = divmod(int((keys @ looking.q_proj(token)[0]).argmax()), 32)
-    assert abs(8 * column + 4 - x) <= 16
-    assert abs(8 * row + 4 - y) <= 16
+    row, column = divmod(int((keys @ looking.q_proj(token)[0]).argmax()), spec.embedding_size)
+    near = spec.image_size / 16
+    assert abs((column + 0.5) * spec.patch_size - x) <= near
+    assert abs((row + 0.5) * spec.patch_size - y) <= near
 
 
 def test_what_was_learned_on_small_photos_is_a_start_for_larger_ones(tmp_path):

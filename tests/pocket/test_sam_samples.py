@@ -54,7 +54,7 @@ def drawn(monkeypatch) -> list[int]:
 
     monkeypatch.setattr("packshot_pocket.sam.samples._ROUND", 3)
     monkeypatch.setattr("packshot_pocket.sam.samples.draw_picture", draw)
-    monkeypatch.setattr("packshot_pocket.sam.samples._MIN_COVER", 0.0)
+    monkeypatch.setattr("packshot_pocket.sam.samples._MIN_COVER", 1 / TINY.image_size**2)  # a pixel
     return seeds
 
 
