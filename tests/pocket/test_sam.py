@@ -58,13 +58,15 @@ def test_a_fresh_network_looks_where_the_click_is():
     sam = make_sam(spec)
     decoder = SamDecoder(sam)
     looking = sam.mask_decoder.transformer.layers[0].cross_attn_token_to_image
-    x, y = 100.0, 60.0
-    token = decoder._embed(torch.tensor([[[x, y]]]), torch.tensor([[LABEL_FOREGROUND]]))[0]
+    steps = torch.linspace(0.2, 0.8, 5) * spec.image_size
+    clicks = torch.cartesian_prod(steps, steps)
+    tokens = decoder._embed(clicks[:, None], torch.full((25, 1), LABEL_FOREGROUND))[:, 0]
     keys = looking.k_proj(decoder.grid[0].flatten(1).T)
-    row, column = divmod(int((keys @ looking.q_proj(token)[0]).argmax()), spec.embedding_size)
-    near = spec.image_size / 16
-    assert abs((column + 0.5) * spec.patch_size - x) <= near
-    assert abs((row + 0.5) * spec.patch_size - y) <= near
+    seen = (looking.q_proj(tokens) @ keys.T).argmax(dim=1)
+    places = torch.stack([seen % spec.embedding_size, seen // spec.embedding_size], dim=1) + 0.5
+    off = (places * spec.patch_size - clicks).norm(dim=1)
+    # Not everywhere: the projections are random.
+    assert off.median() <= 2 * spec.patch_size
 
 
 def test_what_was_learned_on_small_photos_is_a_start_for_larger_ones(tmp_path):
