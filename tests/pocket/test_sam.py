@@ -60,7 +60,7 @@ def test_a_fresh_network_looks_where_the_click_is():
     looking = sam.mask_decoder.transformer.layers[0].cross_attn_token_to_image
     steps = torch.linspace(0.2, 0.8, 5) * spec.image_size
     clicks = torch.cartesian_prod(steps, steps)
-    tokens = decoder._embed(clicks[:, None], torch.full((25, 1), LABEL_FOREGROUND))[:, 0]
+    tokens = decoder._embed(clicks[:, None], torch.full((len(clicks), 1), LABEL_FOREGROUND))[:, 0]
     keys = looking.k_proj(decoder.grid[0].flatten(1).T)
     seen = (looking.q_proj(tokens) @ keys.T).argmax(dim=1)
     places = torch.stack([seen % spec.embedding_size, seen // spec.embedding_size], dim=1) + 0.5

@@ -178,6 +178,7 @@ def _sample(
     first = _pick(rng, regions)
     others = [region for region in regions if region is not first] or regions
     nothing = rng.random() < _NOTHING_CLICKED and _background(regions, view)
+    # On small things as often as on large ones: the first click and the box favour large ones.
     several = _meant(rng, regions[rng.integers(len(regions))])
     points, labels = _clicks(rng, several[: view.height, : view.width] >= 128)
     boxed = _meant(rng, _pick(rng, regions))
