@@ -49,7 +49,7 @@ class SamSamples(Dataset[dict[str, Tensor]]):
         count: how many.
         views: samples that show the same picture, each in its own way, a thousand samples apart, so that
             no batch shows one twice. At 128 pixels drawing one takes a core 24 ms, a further view 2.
-            A process keeps the pictures of a round that it has drawn: of 384 pixels some 2 GB.
+            A process keeps the pictures of a round that it has drawn: of 384 pixels some 1.3 GB.
         together: divides the number of a round's pictures. Processes that take turns with batches draw
             each picture once if that is a multiple of a batch for each of them.
 
