@@ -192,18 +192,31 @@ def test_ious_of_an_answer():
 
 
 def test_a_click_on_a_part_may_mean_the_whole():
-    def asked(kind, ious, predicted, cover=0.1, whole=None):
-        return Asked(kind, 0, False, np.array(ious), np.array(predicted, np.float32), cover, whole)
+    def asked(kind, ious, predicted, **more):
+        return Asked(kind, 0, False, np.array(ious), np.array(predicted, np.float32), 0.1, **more)
 
     # Honest of the whole: predictions are the IoUs with it, and the third mask is the part.
     part = asked("part", [0.2, 0.1, 0.8], [0.9, 0.6, 0.8], whole=np.array([0.9, 0.6, 0.2]))
-    others = [asked("clutter", [iou] * 3, [iou] * 3, cover) for iou, cover in ((0.9, 0.2), (0.5, 0.01))]
-    values = {measure.name: measure.value for measure in sam_measures([part, *others])}
+    values = {
+        measure.name: measure.value for measure in sam_measures([part, asked("point", [0.9] * 3, [0.9] * 3)])
+    }
     assert values["correlation of predicted with true IoU, all masks"] == pytest.approx(1)
-    assert values["the same, if a click on a part always means the part"] < 0.5
+    assert values["the same, if a click on a part always means the part"] < 0.7
     assert values["point on a part: mean IoU of the answer with the part or the whole"] == 0.9
-    assert values["share of IoU below 0.7, point on another large thing"] == 0
-    assert values["share of IoU below 0.7, point on another small thing"] == 1
+
+
+def test_things_that_are_mostly_hidden_are_counted_by_themselves():
+    def clicked(iou, visible, covered):
+        ious, product = np.full(3, iou), np.array([covered, 1, 1])
+        return Asked("clutter", 0, False, ious, ious.astype(np.float32), 0.1, visible, product)
+
+    asked = [clicked(0.9, 1.0, 0.0), clicked(0.8, 0.5, 0.05), clicked(0.1, 0.49, 0.9)]
+    values = {measure.name: measure.value for measure in sam_measures(asked)}
+    assert values["mean IoU, point on another thing that shows"] == pytest.approx(0.85)
+    assert values["share of IoU below 0.7, point on another thing that shows"] == 0
+    assert values["share of IoU below 0.7, point on another thing mostly hidden"] == 1
+    assert values["mean IoU, point on any other thing"] == pytest.approx(0.6)
+    assert values["point on any other thing: share that leaves the product out"] == pytest.approx(2 / 3)
 
 
 def test_measures_know_whether_they_pass():

@@ -171,6 +171,13 @@ def test_a_snapshot_s_objects_do_not_overlap_and_the_product_comes_first(snapsho
                 assert not (part & ~thing.mask).any()
 
 
+def test_what_nothing_hides_is_wholly_visible_and_what_stands_behind_is_not(snapshots):
+    shown = [thing.visible for snapshot in snapshots for thing in snapshot.objects]
+    assert all(0 < each <= 1 for each in shown)
+    assert 1.0 in shown
+    assert min(shown) < 0.8
+
+
 def test_snapshots_have_several_objects_and_some_have_hands(snapshots):
     assert np.mean([len(snapshot.objects) for snapshot in snapshots]) > 1.5
     assert any(thing.kind == "hand" for snapshot in snapshots for thing in snapshot.objects)

@@ -75,7 +75,7 @@ def test_what_was_learned_on_small_photos_is_a_start_for_larger_ones(tmp_path):
     # The columns of patches in their order, so that a stretched row is one in its order, too.
     small.vision_encoder.pos_embed.data[0, :, :, 0] = torch.arange(8.0)
     save_sam(small, tmp_path)
-    grown = grown_sam(tmp_path, replace(TINY, image_size=128))
+    grown = grown_sam([tmp_path], replace(TINY, image_size=128))
     assert grown.vision_encoder.pos_embed.shape == (1, 16, 16, 32)
     columns = grown.vision_encoder.pos_embed[0, 5, :, 0]
     assert columns[[0, -1]].tolist() == [0.0, 7.0]
@@ -86,6 +86,17 @@ def test_what_was_learned_on_small_photos_is_a_start_for_larger_ones(tmp_path):
             assert torch.allclose(tensor, same[name], rtol=1e-3, atol=1e-7), name  # stored in fp16
     photo = torch.randn(1, 3, 128, 128)
     assert grown.vision_encoder(photo)[0].shape == (1, 32, 16, 16)
+
+
+def test_several_starts_are_one_of_their_mean(tmp_path):
+    starts = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        starts.append(tmp_path / str(seed))
+        save_sam(make_sam(TINY), starts[-1])
+    states = [grown_sam([start], TINY).state_dict() for start in starts]
+    for name, mean in grown_sam(starts, TINY).state_dict().items():
+        torch.testing.assert_close(mean, sum(state[name] for state in states) / 3)
 
 
 def test_training_sees_a_photo_as_the_served_graph_does():

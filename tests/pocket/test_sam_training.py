@@ -72,7 +72,7 @@ def test_a_start_takes_along_what_was_learned_of_grouping_where_it_is_there(tmp_
     train_sam(small)
     learned = load_state(small.output / STATE_FILE)["model"]["grouping.features.weight"]
     larger = SamTraining(
-        output=tmp_path / "larger", spec=replace(TINY, image_size=128), start=small.output, **settings
+        output=tmp_path / "larger", spec=replace(TINY, image_size=128), start=(small.output,), **settings
     )
     assert torch.equal(SamTrainer(larger, resume=False).model.grouping.features.weight, learned)
     (small.output / STATE_FILE).unlink()
@@ -84,7 +84,7 @@ def test_a_training_that_had_a_start_goes_on_with_the_positions_of_that(tmp_path
     settings = {"batch_size": 2, "budget": Budget(steps=1), "spec": TINY}
     start = SamTraining(output=tmp_path / "start", seed=1, **settings)
     train_sam(start)
-    begun = SamTraining(output=tmp_path / "begun", start=start.output, **settings)
+    begun = SamTraining(output=tmp_path / "begun", start=(start.output,), **settings)
     train_sam(begun)
     model = SamTrainer(begun, resume=True).model
     positions = SamModel.from_pretrained(start.output).shared_image_embedding.positional_embedding

@@ -20,8 +20,8 @@ from packshot_pocket.sam.clicks import click, rough_box
 _BOX_SLACK = 0.02
 #: What is smaller than this part of a picture is not asked for.
 _MIN_COVER = 0.006
-#: What covers more than this part is large.
-_LARGE = 0.06
+#: What shows less of itself than this part is mostly hidden.
+_SHOWN = 0.5
 #: A click means "nothing" if it is this far from everything, in pixels.
 _CLEAR_PX = 12
 
@@ -37,6 +37,8 @@ class Asked:
         ious: with what was meant, float64 [3]; for ``nothing`` how much of the product each mask covers.
         iou_predictions: float32 [3].
         cover: part of the picture that what was meant covers; for ``nothing`` 0.
+        visible: of ``clutter`` how much of the thing nothing hides, 0 to 1; None for other kinds.
+        product: of ``clutter`` how much of the product each mask covers, float64 [3]; None for other kinds.
         whole: of a ``part`` the IoUs with the thing that it belongs to, float64 [3]; None for other kinds.
     """
 
@@ -46,6 +48,8 @@ class Asked:
     ious: np.ndarray
     iou_predictions: np.ndarray
     cover: float
+    visible: float | None = None
+    product: np.ndarray | None = None
     whole: np.ndarray | None = None
 
     @property
@@ -78,7 +82,7 @@ def evaluate_sam(checkpoint: Path, output: Path, count: int) -> Section:
         "sam",
         (0, count - 1),
         [*sam_measures(asked), *coffee],
-        {"box_slack": _BOX_SLACK, "large_cover": _LARGE},
+        {"box_slack": _BOX_SLACK, "shown": _SHOWN},
         _details(asked),
     )
 
@@ -102,19 +106,24 @@ def _ask_others(
     for other in others:
         if (cover := other.mask.mean()) >= _MIN_COVER:
             answer = photo.ask([click(rng, other.mask)])
-            yield Asked("clutter", seed, False, answer.ious(other.mask), answer.iou_predictions, cover)
+            ious, covered = answer.ious(other.mask), _covered(answer, product.mask)
+            yield Asked("clutter", seed, False, ious, answer.iou_predictions, cover, other.visible, covered)
     for part in product.parts:
         if (cover := part.mean()) >= _MIN_COVER and part.sum() < 0.9 * product.mask.sum():
             answer = photo.ask([click(rng, part)])
             whole = answer.ious(product.mask)
-            yield Asked("part", seed, False, answer.ious(part), answer.iou_predictions, cover, whole)
+            yield Asked("part", seed, False, answer.ious(part), answer.iou_predictions, cover, whole=whole)
     taken = np.logical_or.reduce([product.mask, *(other.mask for other in others)])
     kernel = np.ones((2 * _CLEAR_PX + 1, 2 * _CLEAR_PX + 1), np.uint8)
     clear = cv2.dilate(taken.astype(np.uint8), kernel) == 0
     if clear.any():
         answer = photo.ask([click(rng, clear)])
-        covered = (answer.masks & product.mask).sum(axis=(1, 2)) / product.mask.sum()
-        yield Asked("nothing", seed, False, covered, answer.iou_predictions, 0.0)
+        yield Asked("nothing", seed, False, _covered(answer, product.mask), answer.iou_predictions, 0.0)
+
+
+def _covered(answer: Answer, product: np.ndarray) -> np.ndarray:
+    """How much of the product each mask covers, float64 [3]."""
+    return (answer.masks & product).sum(axis=(1, 2)) / product.sum()
 
 
 def sam_measures(asked: Sequence[Asked]) -> Iterator[Measure]:
@@ -140,12 +149,7 @@ def sam_measures(asked: Sequence[Asked]) -> Iterator[Measure]:
     yield Measure("the same, if a click on a part always means the part", strict, len(true))
     error = float(np.abs(true - predicted).mean())
     yield Measure("mean error of predicted IoU, all masks", error, len(true))
-    clutter = first("clutter")
-    yield Measure("mean IoU, point on another thing", _mean(clutter), len(clutter), at_least=0.8)
-    sizes = np.array([one.cover for one in asked if one.kind == "clutter"])
-    for some, which in ((sizes > _LARGE, "large"), (sizes <= _LARGE, "small")):
-        name = f"share of IoU below 0.7, point on another {which} thing"
-        yield Measure(name, _mean(clutter[some] < 0.7), int(some.sum()))
+    yield from _clutter_measures([one for one in asked if one.kind == "clutter"])
     parts = [one for one in asked if one.kind == "part"]
     yield Measure(
         "point on a part: mean IoU of the answer with the part or the whole",
@@ -158,6 +162,19 @@ def sam_measures(asked: Sequence[Asked]) -> Iterator[Measure]:
     yield Measure(
         "point on the background: share that leaves the product out", share, len(nothing), at_least=0.9
     )
+
+
+def _clutter_measures(clutter: Sequence[Asked]) -> Iterator[Measure]:
+    """Of points on other things than the product: those that show, and those that are mostly hidden."""
+    ious = np.array([one.ious[0] for one in clutter])
+    shows = np.array([one.visible is not None and one.visible >= _SHOWN for one in clutter], bool)
+    for some, which, target in ((shows, "that shows", 0.8), (~shows, "mostly hidden", None)):
+        name, count = f"point on another thing {which}", int(some.sum())
+        yield Measure(f"mean IoU, {name}", _mean(ious[some]), count, at_least=target)
+        yield Measure(f"share of IoU below 0.7, {name}", _mean(ious[some] < 0.7), count)
+    yield Measure("mean IoU, point on any other thing", _mean(ious), len(ious))
+    spared = np.array([one.product is not None and one.product[0] < 0.1 for one in clutter])
+    yield Measure("point on any other thing: share that leaves the product out", _mean(spared), len(spared))
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -178,6 +195,8 @@ def _details(asked: Sequence[Asked]) -> list[dict[str, object]]:
             "ious": _rounded(one.ious),
             "iou_predictions": _rounded(one.iou_predictions),
             "cover": round(float(one.cover), 4),
+            **({} if one.visible is None else {"visible": round(one.visible, 3)}),
+            **({} if one.product is None else {"product": _rounded(one.product)}),
             **({} if one.whole is None else {"whole": _rounded(one.whole)}),
         }
         for one in asked

@@ -82,11 +82,13 @@ class SnapshotObject:
     Attributes:
         kind: a product kind, or ``hand``.
         mask: bool [H, W], its visible pixels.
+        visible: how much that is of what would be in the picture if nothing stood before it, 0 to 1.
         parts: bool [H, W] of parts that a click may mean instead of the whole: a cap, a label, a saucer.
     """
 
     kind: str
     mask: np.ndarray
+    visible: float
     parts: tuple[np.ndarray, ...]
 
 

@@ -87,9 +87,11 @@ def _visible(drawn: list[tuple[str, Placed, np.ndarray]], size: int) -> tuple[Sn
     free = np.ones((size, size), bool)
     found: list[SnapshotObject] = []
     for kind, placed, alpha in reversed(drawn):
-        mask = (alpha >= 0.5) & free
+        whole = alpha >= 0.5
+        mask = whole & free
         free &= ~mask
-        named = SnapshotObject(kind.rstrip("*"), mask, _parts(placed, mask))
+        visible = float(mask.sum() / max(whole.sum(), 1))
+        named = SnapshotObject(kind.rstrip("*"), mask, visible, _parts(placed, mask))
         if kind.endswith("*"):
             found.insert(0, named)
         elif mask.mean() > _SMALLEST and kind != "thing":

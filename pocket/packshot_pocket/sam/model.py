@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -109,22 +110,31 @@ def make_sam(spec: SamSpec = POCKET, attention: Attention = "eager") -> SamModel
     return sam
 
 
-def grown_sam(checkpoint: Path, spec: SamSpec, attention: Attention = "eager") -> SamModel:
-    """A trained network for photos of another size, to go on training with.
+def grown_sam(checkpoints: Sequence[Path], spec: SamSpec, attention: Attention = "eager") -> SamModel:
+    """Trained networks as one for photos of another size, to go on training with.
 
     A ninth of the pixels is learned from nine times as fast, and most of what is learned there holds
     for larger photos, too: only what knows positions is stretched over them.
 
+    Weights that began alike can be averaged, and the mean may do better than any of them ("Model soups",
+    Wortsman et al. 2022).
+
     Args:
-        checkpoint: directory that :func:`save_sam` wrote.
+        checkpoints: directories that :func:`save_sam` wrote; of several the mean is taken.
         spec: the same sizes but for ``image_size``.
     """
     sam = make_sam(spec, attention)
-    state = SamModel.from_pretrained(checkpoint, dtype=torch.float32).state_dict()
+    states = [
+        SamModel.from_pretrained(checkpoint, dtype=torch.float32).state_dict() for checkpoint in checkpoints
+    ]
+    mean = {}
     for name, wanted in sam.state_dict().items():
-        if state[name].shape != wanted.shape:
-            state[name] = _stretched(state[name], wanted.shape)
-    sam.load_state_dict(state)
+        same = [
+            state[name] if state[name].shape == wanted.shape else _stretched(state[name], wanted.shape)
+            for state in states
+        ]
+        mean[name] = torch.stack(same).mean(dim=0)
+    sam.load_state_dict(mean)
     return sam
 
 

@@ -54,8 +54,8 @@ class SamTraining:
         save_every_s: seconds between states.
         seed: of the weights and of the pictures.
         spec: sizes of the network.
-        start: directory of a checkpoint to start from, which may be for photos of another size; with the
-            state beside it, what it learned of grouping goes on, too.
+        start: directories of checkpoints to start from, which may be for photos of another size; of several
+            from the mean. With the state beside the first, what it learned of grouping goes on, too.
 
     Raises:
         ValueError: the pictures of a step cannot be shared equally.
@@ -74,7 +74,7 @@ class SamTraining:
     save_every_s: float = 180.0
     seed: int = 0
     spec: SamSpec = POCKET
-    start: Path | None = None
+    start: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.processes < 1 or self.batch_size % self.processes:
@@ -107,7 +107,7 @@ class SamTrainer:
         if state:
             self.model.grouping.load_state_dict(_part(state, "grouping"))
         elif training.start:
-            _start_grouping(self.model.grouping, training.start)
+            _start_grouping(self.model.grouping, training.start[0])
         # Its few filters learn better by AdamW: after 250 steps the loss was 0.82, and 0.92 by Muon.
         self.optimizers = Optimizers(self.model, _DECAY, orthogonal=(nn.Linear,))
         self.ema = Ema(self.model.sam, training.ema_decay)
@@ -268,7 +268,14 @@ def main(arguments: list[str]) -> int:
         default=POCKET.image_size,
         help="128 learns nine times as fast, with coarser masks",
     )
-    parser.add_argument("--start", type=Path, help="checkpoint to start from, also of another image size")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="CHECKPOINT",
+        help="start from it, or from the mean of several; also of another image size",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the state in the directory")
     given = parser.parse_args(arguments)
@@ -284,7 +291,7 @@ def main(arguments: list[str]) -> int:
             seed=given.seed,
             processes=given.processes,
             spec=replace(POCKET, image_size=given.image_size),
-            start=given.start,
+            start=tuple(given.start),
             **asdict(plan),
         )
     except ValueError as error:
