@@ -10,7 +10,7 @@ _FOCAL_WEIGHT = 20.0
 #: What else a click could have meant counts less than what it did mean.
 _OTHER_CANDIDATES = 0.4
 #: All three masks learn a little from everything, or one of them may never be the best and never learn.
-_ALL_MASKS = 0.15
+_ALL_MASKS = 0.05
 
 
 def pairwise_cost(logits: Tensor, truths: Tensor) -> Tensor:

@@ -210,8 +210,8 @@ def _owner(regions: list[Region], view: View, small: Callable[[np.ndarray], np.n
 
 
 def _pick(rng: _Rng, regions: list[Region]) -> Region:
-    """Large things a little more often than small ones."""
-    cover = np.array([(region.mask >= 128).mean() for region in regions]) ** 0.25
+    """Large things more often than small ones."""
+    cover = np.array([np.sqrt((region.mask >= 128).mean()) for region in regions])
     return regions[rng.choice(len(regions), p=cover / cover.sum())]
 
 
