@@ -91,6 +91,13 @@ def test_a_training_that_had_a_start_goes_on_with_the_positions_of_that(tmp_path
     assert torch.equal(model.decoder.frequencies, positions)
 
 
+def test_a_start_that_is_no_checkpoint_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--output", str(tmp_path / "new"), "--steps", "1", "--start", str(tmp_path)])
+    assert f"--start: got {tmp_path}, expected the directory of a checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_command_wants_to_know_how_long(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--output", str(tmp_path)])

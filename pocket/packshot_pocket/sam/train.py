@@ -247,6 +247,13 @@ PLANS: dict[str, Plan] = {
 }
 
 
+def _checkpoint(path: str) -> Path:
+    """For argparse: a directory that a training wrote."""
+    if not (Path(path) / "config.json").is_file():
+        raise argparse.ArgumentTypeError(f"got {path}, expected the directory of a checkpoint")
+    return Path(path)
+
+
 def main(arguments: list[str]) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m packshot_pocket.sam.train", description=__doc__)
@@ -270,7 +277,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "--start",
-        type=Path,
+        type=_checkpoint,
         nargs="+",
         default=[],
         metavar="CHECKPOINT",
