@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import SamModel
 
-from packshot_pocket.sam.train import STATE_FILE, SamTrainer, SamTraining, _Share, main, train_sam
+from packshot_pocket.sam.train import main
+from packshot_pocket.sam.trainer import STATE_FILE, SamTrainer, SamTraining, _Share, train_sam
 from packshot_pocket.team import Team
 from packshot_pocket.training import Budget, load_state
 from tests.pocket.tiny_sam import TINY

@@ -22,6 +22,8 @@ _BOX_SLACK = 0.02
 _MIN_COVER = 0.006
 #: What shows less of itself than this part is mostly hidden.
 _SHOWN = 0.5
+#: A mask that covers less than this part of the product leaves it out.
+_LEFT_OUT = 0.1
 #: A click means "nothing" if it is this far from everything, in pixels.
 _CLEAR_PX = 12
 
@@ -158,7 +160,7 @@ def sam_measures(asked: Sequence[Asked]) -> Iterator[Measure]:
     best = np.array([one.ious.max() for one in parts])
     yield Measure("point on a part: mean IoU of the best of three with the part", _mean(best), len(parts))
     nothing = first("nothing")
-    share = _mean(nothing < 0.1)
+    share = _mean(nothing < _LEFT_OUT)
     yield Measure(
         "point on the background: share that leaves the product out", share, len(nothing), at_least=0.9
     )
@@ -173,7 +175,7 @@ def _clutter_measures(clutter: Sequence[Asked]) -> Iterator[Measure]:
         yield Measure(f"mean IoU, {name}", _mean(ious[some]), count, at_least=target)
         yield Measure(f"share of IoU below 0.7, {name}", _mean(ious[some] < 0.7), count)
     yield Measure("mean IoU, point on any other thing", _mean(ious), len(ious))
-    spared = np.array([one.product is not None and one.product[0] < 0.1 for one in clutter])
+    spared = np.array([one.product is not None and one.product[0] < _LEFT_OUT for one in clutter])
     name = "point on any other thing: share that leaves the product out"
     yield Measure(name, _mean(spared), len(spared), at_least=0.9)
 
