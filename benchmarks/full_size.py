@@ -1,6 +1,6 @@
 """Whether fp16 holds at Stable Diffusion 2's full size: graph by graph, in its range, and in a whole picture.
 
-``python -m benchmarks.full_size [--spec full|tiny] [--side N] [--steps N] [--scratch DIR] [--output FILE]``
+``python -m benchmarks.full_size [--spec NAME] [--side N] [--steps N] [--scratch DIR] [--output FILE]``
 makes checkpoints of the size of SD2-inpainting, its ControlNet, CLIP-H and SAM ViT-B, with random weights,
 and exports them twice, as `packshot export` does: every graph is compared with torch in fp32, and an fp16
 graph's numbers with the end of fp16. Then both repositories paint the same pictures. Nothing is downloaded;
@@ -28,10 +28,9 @@ from packshot_bench import machine
 from packshot_bench.job import make_job
 from packshot_bench.subjects.onnx_loop import OnnxLoop
 from packshot_export.export import Exported, Planned, export_repository
-from packshot_export.families import FULL_SIZE, SPECS, write_checkpoints
+from packshot_export.families import SPECS, make_family
 
 PICTURES = 2
-_SPECS = {"full": FULL_SIZE, "tiny": SPECS["tiny-sd2"]}
 
 
 def exported(checkpoints: Path, repository: Path, precision: Precision) -> list[dict[str, Any]]:
@@ -84,7 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--spec", choices=_SPECS, default="full")
+    parser.add_argument("--spec", choices=SPECS, default="full-sd2")
     parser.add_argument("--side", type=int, default=256, help="of the pictures, in pixels")
     parser.add_argument("--steps", type=int, default=4, help="of the pictures")
     parser.add_argument("--scratch", type=Path, help="where there are 25 GB")
@@ -92,7 +91,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         checkpoints = Path(scratch) / "checkpoints"
-        write_checkpoints(_SPECS[given.spec], checkpoints)
+        make_family(given.spec, checkpoints)
         graphs: list[dict[str, Any]] = []
         pictures: dict[str, list[np.ndarray]] = {}
         seconds: dict[str, list[float]] = {}

@@ -15,7 +15,7 @@ from packshot_bench.environment import environment
 from packshot_bench.probe import Probe
 from packshot_bench.results import WHOLE, Report, Row
 from packshot_bench.rounds import measured
-from packshot_bench.scenarios import FULL, QUICK, by_name
+from packshot_bench.scenarios import BY_NAME, FULL, QUICK, by_name
 
 bench = typer.Typer(
     help="Measure packshot, and what one would use instead.",
@@ -36,7 +36,9 @@ def run_command(
     ] = Path("pocket/weights"),
     scenario: Annotated[
         list[str] | None,
-        typer.Option("--scenario", help=f"One of {', '.join(by_name(FULL))}; all if left out."),
+        typer.Option(
+            "--scenario", help=f"One of {', '.join(by_name(FULL + BY_NAME))}; all but the last if left out."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often it is measured, with a fresh start.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Shots of each round.")] = 2,
@@ -47,7 +49,7 @@ def run_command(
     The exit status is 1 if a scenario broke off; the others have run then, too.
     """
     chosen = FULL if full else QUICK
-    known = by_name(FULL) | by_name(chosen)
+    known = by_name(FULL + BY_NAME) | by_name(chosen)
     for name in scenario or ():
         if name not in known:
             raise expected("--scenario", repr(name), f"one of {', '.join(known)}")

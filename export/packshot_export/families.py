@@ -1,4 +1,4 @@
-"""Small families with seeded random weights, in the format of real checkpoints.
+"""Families with seeded random weights, in the format of real checkpoints: small ones, and one of full size.
 
 They have the topology of Stable Diffusion 2 and 1.5 inpainting, of their ControlNets and of SAM, so that
 everything about them but the beauty of the pictures is real, and nothing has to be downloaded.
@@ -113,6 +113,7 @@ SPECS: dict[str, FamilySpec] = {
         num_controlnets=2,
         seed=1,
     ),
+    "full-sd2": FULL_SIZE,
 }
 
 

@@ -140,6 +140,40 @@ def test_shots_are_in_turns_and_of_other_jobs_in_each_round(context, monkeypatch
     ]  # fmt: skip
 
 
+class Staying(OnnxLoop):
+    """A subject that notes when it comes and goes."""
+
+    book: ClassVar[list[str]] = []
+
+    def __init__(self, name, context):
+        super().__init__(context.repository)
+        self._name = name
+
+    def __enter__(self):
+        self.book.append(f"{self._name} comes")
+        return super().__enter__()
+
+    def __exit__(self, kind, error, trace):
+        self.book.append(f"{self._name} goes")
+        super().__exit__(kind, error, trace)
+
+
+def test_shots_that_are_alone_share_no_memory_and_are_compared_all_the_same(context, monkeypatch):
+    monkeypatch.setattr(Staying, "book", [])
+    names = ("onnxruntime loop", "diffusers eager fp32")
+    makers = {name: lambda context, name=name: Staying(name, context) for name in names}
+    monkeypatch.setattr("packshot_bench.scenarios.one_shot.subjects", lambda: makers)
+    scenario = OneShot(side=64, parameters=Parameters(1), names=names, alone=True)
+    for number in (0, 1):
+        rows = list(scenario.run(replace(context, round=number)))
+        assert [(row.scenario, row.subject) for row in rows] == [("one_shot_alone", name) for name in names]
+        assert all(row.quality["greatest_difference"] == 0 for row in rows)
+    loop, other = names
+    assert Staying.book == [
+        f"{name} {does}" for name in (loop, other, other, loop) for does in ("comes", "goes")
+    ]
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_every_scenario_can_be_run_alone(full, tmp_path, monkeypatch):
     names = by_name(FULL if full else QUICK)

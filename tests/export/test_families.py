@@ -31,7 +31,7 @@ def test_the_same_name_gives_the_same_weights_with_any_number_of_threads(checkpo
 
 
 def test_an_unknown_name_is_refused(tmp_path, capsys):
-    with pytest.raises(InvalidArgument, match="'sdxl', expected one of tiny-sd2, tiny-sd15"):
+    with pytest.raises(InvalidArgument, match="'sdxl', expected one of tiny-sd2, tiny-sd15, full-sd2"):
         make_family("sdxl", tmp_path)
     assert main(["sdxl", str(tmp_path)]) == 2
     assert "sdxl" in capsys.readouterr().err

@@ -18,12 +18,15 @@ class Scenario(Protocol):
     """Something to measure.
 
     Attributes:
-        name: in the results and on the command line.
         once: it takes long, and runs in a run's first round only.
     """
 
-    name: str
     once: bool
+
+    @property
+    def name(self) -> str:
+        """In the results and on the command line."""
+        ...
 
     def run(self, context: Context) -> Iterator[Row]:
         """Measure; rows come as soon as they are there."""
@@ -53,6 +56,8 @@ FULL: tuple[Scenario, ...] = (
     VitBSam(),
     Catalogue(),
 )
+#: What it runs by name only.
+BY_NAME: tuple[Scenario, ...] = (OneShot(alone=True),)
 
 
 def by_name(scenarios: Sequence[Scenario]) -> dict[str, Scenario]:

@@ -1,9 +1,9 @@
-"""One picture at a time: how long it takes, stage by stage, by every subject in turn."""
+"""One picture at a time: how long it takes, stage by stage, by every subject."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -32,15 +32,22 @@ class OneShot:
         side: of the canvas in pixels.
         parameters: how to paint.
         names: of the subjects.
+        alone: whether each subject ends before the next one starts, as large checkpoints need it: memory
+            does not hold several of them. Those that come first in a round come last in the next.
     """
 
-    name = "one_shot"
     once = False
     side: int = 256
     parameters: Parameters = Parameters(20, guidance_scale=2.0)  # noqa: RUF009 (frozen)
     names: tuple[str, ...] = (
         "packshot", "packshot bf16", "onnxruntime loop", "diffusers eager fp32", "diffusers eager bf16",
     )  # fmt: skip
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """Shots that were not in turns are another scenario's, and compared with each other only."""
+        return "one_shot_alone" if self.alone else "one_shot"
 
     def run(self, context: Context) -> Iterator[Row]:
         """A row for each subject; one that fails is a row with its error."""
@@ -48,12 +55,25 @@ class OneShot:
         from packshot_bench.work import flop_per_picture
 
         case = {"side": self.side, "num_inference_steps": self.parameters.num_inference_steps}
-        makers = subjects()
         # First, as it may fail: nothing has been measured then.
         flop = flop_per_picture(context.checkpoints, self.side, self.parameters.num_inference_steps)
+        running: dict[str, _Running] = {}
+        together = context.in_turn([(name,) for name in self.names]) if self.alone else [self.names]
+        for names in together:
+            yield from self._take_turns(context, names, case, running)
+        reference = running[REFERENCE].images if REFERENCE in running else None
+        for name in self.names:
+            if name in running:
+                yield running[name].row(self.name, name, case, reference, flop)
+
+    def _take_turns(
+        self, context: Context, names: Sequence[str], case: Mapping[str, int], running: dict[str, _Running]
+    ) -> Iterator[Row]:
+        """Measure some subjects beside each other; those that fail are rows, the others join ``running``."""
+        makers = subjects()
+        here: dict[str, _Running] = {}
         with ExitStack() as stack:
-            running: dict[str, _Running] = {}
-            for name in self.names:
+            for name in names:
                 context.tell(f"{self.name}: {name}")
                 try:
                     subject = stack.enter_context(makers[name](context))
@@ -61,21 +81,17 @@ class OneShot:
                 except Exception as error:  # noqa: BLE001 (whatever a library raises is a row)
                     yield _failed(self.name, name, case, error)
                     continue
-                running[name] = _Running(subject)
+                here[name] = _Running(subject)
             for number in range(context.repeats):
                 context.tell(f"{self.name}: {number + 1}/{context.repeats}")
                 job = self._job(context, 1 + number + context.round * context.repeats)
-                for name, each in context.in_turn(list(running.items()), number):
+                for name, each in context.in_turn(list(here.items()), number):
                     try:
                         each.paint(job, context)
                     except Exception as error:  # noqa: BLE001 (likewise; the others go on)
-                        del running[name]
+                        del here[name]
                         yield _failed(self.name, name, case, error)
-            if not running:
-                return
-            reference = running[REFERENCE].images if REFERENCE in running else None
-            for name, each in running.items():
-                yield each.row(self.name, name, case, reference, flop)
+        running |= here
 
     def _job(self, context: Context, number: int) -> Job:
         return make_job(context.family, self.side, self.parameters, number)
@@ -115,7 +131,12 @@ class _Running:
         self.edge_f1.append(edge_f1(found, wanted, np.ones_like(wanted)))
 
     def row(
-        self, scenario: str, name: str, case: dict[str, int], reference: list[np.ndarray] | None, flop: float
+        self,
+        scenario: str,
+        name: str,
+        case: Mapping[str, int],
+        reference: list[np.ndarray] | None,
+        flop: float,
     ) -> Row:
         quality = {"edge_f1": float(np.mean(self.edge_f1))}
         if reference is not None:
