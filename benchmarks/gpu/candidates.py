@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.clock import Work
+from benchmarks.gpu.forked import ForkedStep
 from packshot_serving.engine.batch_step import repeatable_step
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.preparation import Preparation
@@ -46,6 +47,11 @@ def fused_recorded_last(bench: Bench, rows: int) -> Work:
     return recorded(bench, _channels_last(bench), rows)
 
 
+def fused_forked(bench: Bench, rows: int) -> Work:
+    """Our step recorded, its ControlNets beside the UNet's encoder."""
+    return recorded(bench, ForkedStep(bench.models.fast_step, bench.models.device), rows)
+
+
 def fused_compiled(bench: Bench, rows: int) -> Work:
     """Our step through ``max-autotune``, recorded: what an AOTInductor package of it would run."""
     compiled = torch.compile(
@@ -68,6 +74,7 @@ CANDIDATES: dict[str, Callable[[Bench, int], Work]] = {
     "diffusers eager": diffusers_eager,
     "fused recorded": fused_recorded,
     "fused recorded, channels last": fused_recorded_last,
+    "fused recorded, forked": fused_forked,
     "onnxruntime": ours_on_onnxruntime,
 }
 #: These take minutes to compile, and the sizes are fewer.

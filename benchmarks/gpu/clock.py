@@ -28,8 +28,7 @@ class Clock:
 
     def wait(self) -> None:
         """Return when the device has nothing to do."""
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+        torch.get_device_module(self.device).synchronize()
 
     def once(self, work: Work) -> float:
         """Milliseconds of one call, and of all that it set going."""

@@ -102,6 +102,5 @@ def _class(name: str) -> str:
 
 
 def _stream(bench: Bench, priority: int) -> contextlib.AbstractContextManager[Any]:
-    if not bench.cuda:
-        return contextlib.nullcontext()
-    return torch.cuda.stream(torch.cuda.Stream(priority=priority))
+    device = torch.get_device_module(bench.models.device)
+    return device.stream(device.Stream(priority=priority))

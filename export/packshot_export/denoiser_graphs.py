@@ -62,14 +62,14 @@ class Step(nn.Module):
         row_timesteps = timesteps[row_slot]
         prompt = encoder_hidden_states.to(dtype)
         control_slot = row_slot[control_row]
-        residuals = self._residuals(
+        residuals = self.residuals(
             sample[control_row],
             timesteps[control_slot],
             prompt[control_row],
             control_embedding.to(dtype)[control_slot],
             controlnet_conditioning_scale.to(dtype)[control_slot],
+            row_residual,
         )
-        residuals = [_to_rows(residual, row_residual) for residual in residuals]
         prediction = unet_prediction(self.unet, sample, row_timesteps, prompt, residuals).float()
         uncond, cond = prediction[uncond_row], prediction[cond_row]
         guided = uncond + guidance_scale[:, None, None, None] * (cond - uncond)
@@ -77,12 +77,19 @@ class Step(nn.Module):
         update = gain[:, :, None, None, None] * guided[:, None]
         return {"next_state": history.reshape(state.shape) + update}
 
-    def _residuals(
-        self, sample: Tensor, timesteps: Tensor, prompt: Tensor, control: Tensor, scales: Tensor
+    def residuals(
+        self,
+        sample: Tensor,
+        timesteps: Tensor,
+        prompt: Tensor,
+        control: Tensor,
+        scales: Tensor,
+        row_residual: Tensor,
     ) -> list[Tensor]:
         """Each ControlNet's residuals, scaled by row, summed: those of the skips, then the middle one.
 
-        All arguments and results are of the rows that have ControlNet work, P of them.
+        All arguments but the last are of the rows that have ControlNet work, P of them; the results are of
+        every row.
         """
         total: list[Tensor] = []
         for number, controlnet in enumerate(self.controlnets):
@@ -90,7 +97,7 @@ class Step(nn.Module):
             residuals = controlnet_residuals(controlnet, sample, timesteps, prompt, control[:, number])
             scaled = [residual * scale for residual in residuals]
             total = [a + b for a, b in zip(total, scaled, strict=True)] if total else scaled
-        return total
+        return [_to_rows(residual, row_residual) for residual in total]
 
 
 def _to_rows(residual: Tensor, row_residual: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from benchmarks.gpu.__main__ import SECTIONS, main
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.candidates import ours_on_onnxruntime, ours_on_tensorrt
 from benchmarks.gpu.clock import Clock
+from benchmarks.gpu.forked import ForkedStep
 from benchmarks.gpu.models import TINY, Models
 from benchmarks.gpu.report import Report
 from packshot.contract import ARTIFACTS
@@ -56,7 +59,8 @@ def test_parts_in_half_precision_are_close_to_fp32(result):
 
 def test_every_way_is_timed_at_every_size_and_set_against_the_limit(result):
     rows = result["sections"]["steps"]["rows"]
-    ways = {"diffusers eager", "fused recorded", "fused recorded, channels last", "onnxruntime"}
+    fused = {f"fused recorded{how}" for how in ("", ", channels last", ", forked")}
+    ways = {"diffusers eager", *fused, "onnxruntime"}
     assert {(row["name"], row["rows"]) for row in rows} == {(way, rows) for way in ways for rows in (2, 4)}
     for row in rows:
         assert row["ms"] > 0
@@ -64,6 +68,51 @@ def test_every_way_is_timed_at_every_size_and_set_against_the_limit(result):
     picture = result["sections"]["counted"]["rows"][0]
     limit = max(r["tflops"] for r in result["sections"]["limits"]["rows"] if r["name"] == "matmul fp32")
     assert math.isclose(picture["limit_ms"], picture["tflop"] / limit * 1e3, rel_tol=0.2)
+
+
+class Streams:
+    """Of a device that notes what happens on which of its streams."""
+
+    def __init__(self):
+        self.book, self.current = [], "main"
+
+    def __call__(self, device):
+        return self
+
+    def Stream(self):
+        return SimpleNamespace(wait_stream=lambda other: self.book.append("side waits for main"))
+
+    def current_stream(self):
+        return SimpleNamespace(wait_stream=lambda other: self.book.append("main waits for side"))
+
+    @contextlib.contextmanager
+    def stream(self, stream):
+        self.current = "side"
+        yield
+        self.current = "main"
+
+
+def test_controlnets_that_run_beside_the_encoder_have_ended_where_they_are_added(monkeypatch):
+    models, streams = Models(TINY, "cpu", torch.float32), Streams()
+    step, inputs = models.step, models.inputs("step", 1)
+    monkeypatch.setattr("torch.get_device_module", streams)
+    for name, module in (
+        ("controlnet", step.controlnets[0].mid_block),
+        ("encoder", step.unet.down_blocks[0]),
+        ("middle", step.unet.mid_block),
+        ("decoder", step.unet.up_blocks[0]),
+    ):
+        module.register_forward_hook(
+            lambda *_, name=name: streams.book.append(f"{name} on {streams.current}")
+        )
+    with torch.no_grad():
+        wanted = step(**inputs)["next_state"]
+        streams.book.clear()
+        assert torch.equal(ForkedStep(step, "cpu")(**inputs)["next_state"], wanted)
+    assert streams.book == [
+        "side waits for main", "controlnet on side",
+        "encoder on main", "middle on main", "main waits for side", "decoder on main",
+    ]  # fmt: skip
 
 
 def test_a_step_on_tensorrt_is_taken_like_the_one_on_onnx_runtime(monkeypatch, tmp_path):
