@@ -7,7 +7,7 @@ from typing import Any
 
 from packshot.family import Manifest
 from packshot_bench import machine
-from packshot_bench.probe import matrix_rate_flops
+from packshot_bench.matrix_rate import matrix_rate_flops, matrix_rates_flops
 
 _PACKAGES = ("numpy", "onnxruntime", "tritonclient", "nvidia-pytriton", "torch", "diffusers", "transformers")
 
@@ -25,6 +25,9 @@ def environment(repository: Path) -> dict[str, Any]:
         "gpu": machine.describe_gpu(),
         **found,
         "matrix_rate_gflops_fp32": round(matrix_rate_flops() / 1e9, 1),
+        "matrix_rates_gflops_fp32": {
+            name: round(rate / 1e9, 1) for name, rate in matrix_rates_flops().items()
+        },
         "versions": {name: version for name, version in versions.items() if version},
         "family": manifest.family.name,
         "artifacts": manifest.digest,

@@ -1,9 +1,8 @@
-"""How fast the machine is at the moment, and at all."""
+"""How fast the machine is at the moment."""
 
 from __future__ import annotations
 
 import time
-from functools import cache
 
 import numpy as np
 
@@ -13,7 +12,6 @@ _SIDE, _TIMES = 512, 30
 _LOOKS = 5
 #: BLAS's threads spin for 0.11 s in wait of more work; whatever is measured next would miss a core.
 _SETTLE_S = 0.15
-_RATE_SIDE, _RATE_TIMES = 2048, 5
 
 
 class Probe:
@@ -36,16 +34,3 @@ class Probe:
     def _look(self) -> None:
         for _ in range(_TIMES):
             np.matmul(*self._factors)
-
-
-@cache
-def matrix_rate_flops() -> float:
-    """The machine's own fp32 matrix rate, FLOP a second: the best of a few large products, measured once."""
-    random = np.random.default_rng(0)
-    factors = [random.random((_RATE_SIDE, _RATE_SIDE), np.float32) for _ in range(2)]
-    times = []
-    for _ in range(_RATE_TIMES):
-        began = time.perf_counter()
-        np.matmul(*factors)
-        times.append(time.perf_counter() - began)
-    return 2 * _RATE_SIDE**3 / min(times)

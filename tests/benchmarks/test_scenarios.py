@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from packshot import Parameters
 from packshot_bench import cli
 from packshot_bench.context import Context, subjects
+from packshot_bench.matrix_rate import matrix_rate_flops, matrix_rates_flops
 from packshot_bench.plots import plot
 from packshot_bench.probe import Probe
 from packshot_bench.results import Report, Row
@@ -63,6 +64,13 @@ def test_one_shot_measures_all_subjects_beside_each_other(shots):
     assert all(served.stages_s[stage][0] > 0 for stage in ("client", "text", "steps", "paste"))
     assert served.measures["step_s"] == pytest.approx(np.median(served.stages_s["steps"]) / 2)
     assert 0 < served.measures["of_matrix_rate"] < 1
+
+
+def test_the_machines_rate_is_that_of_its_best_library():
+    rates = matrix_rates_flops()
+    assert set(rates) == {"numpy", "onnxruntime", "torch"}
+    assert matrix_rate_flops() == max(rates.values())
+    assert min(rates.values()) > 1e9
 
 
 def test_a_picture_of_twice_the_steps_is_nearly_twice_the_work(context):

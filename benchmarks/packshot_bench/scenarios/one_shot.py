@@ -13,7 +13,7 @@ from packshot import Parameters, canny, compose, paste_back
 from packshot.catalog.gate import edge_f1
 from packshot_bench.context import Context, subjects
 from packshot_bench.job import Job, make_job
-from packshot_bench.probe import matrix_rate_flops
+from packshot_bench.matrix_rate import matrix_rate_flops
 from packshot_bench.results import Row, failure
 from packshot_bench.subjects import Subject
 
