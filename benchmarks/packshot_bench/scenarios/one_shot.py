@@ -13,6 +13,7 @@ from packshot import Parameters, canny, compose, paste_back
 from packshot.catalog.gate import edge_f1
 from packshot_bench.context import Context, subjects
 from packshot_bench.job import Job, make_job
+from packshot_bench.machine import release_memory
 from packshot_bench.matrix_rate import matrix_rate_flops
 from packshot_bench.results import Row, failure
 from packshot_bench.subjects import Subject
@@ -92,6 +93,7 @@ class OneShot:
                         del here[name]
                         yield _failed(self.name, name, case, error)
         running |= here
+        release_memory()
 
     def _job(self, context: Context, number: int) -> Job:
         return make_job(context.family, self.side, self.parameters, number)

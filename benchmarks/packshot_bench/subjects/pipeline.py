@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -81,8 +80,6 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self._pipeline
-        # Methods that are timed hold what they are of, which holds them: gigabytes until somebody looks.
-        gc.collect()
 
     def paint(self, job: Job) -> Painted:
         """One call of the pipeline.
