@@ -172,7 +172,11 @@ RESHAPED_INPUT_SIZE = Tensor(
     "reshaped_input_size", "INT64", (2,), "height and width of the photo inside the square"
 )
 IMAGE_EMBEDDINGS = Tensor("image_embeddings", "FP32", ("E", "s", "s"), "SAM's image embedding")
-POINT_COORDS = Tensor("point_coords", "FP32", ("N", 2), "x, y in pixels of the S × S square")
+#: Of a prompt to SAM, a box's corners among them. What the decoder needs grows with the square of it.
+MAX_POINTS = 64
+POINT_COORDS = Tensor(
+    "point_coords", "FP32", ("N", 2), f"x, y in pixels of the S × S square; at most {MAX_POINTS}"
+)
 POINT_LABELS = Tensor(
     "point_labels",
     "INT64",

@@ -59,11 +59,17 @@ class Cutout:
         mask: np.ndarray,
         iou: float | None = None,
         alternatives: tuple[Cutout, ...] = (),
+        *,
+        alpha: np.ndarray | None = None,
     ) -> Cutout:
-        """Cut along a mask, bool [H, W], True on the product."""
+        """Cut along a mask, bool [H, W], True on the product.
+
+        Where the image itself is transparent, by its ``alpha``, uint8 [H, W], the cut-out is, too.
+        """
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
             raise expected("cutout.mask", describe(mask), "bool[H,W]")
-        return cls(image, soft_alpha(mask), iou, alternatives)
+        soft = soft_alpha(mask)
+        return cls(image, soft if alpha is None else np.minimum(soft, alpha), iou, alternatives)
 
     @classmethod
     def from_photo(cls, photo: Photo) -> Cutout:

@@ -31,9 +31,11 @@ def best_cutout(photo: Photo, letterbox: Letterbox, answers: list[tuple[np.ndarr
         mask = np.zeros(photo.image.shape[:2], bool)
         for masks, _, order in ranked:
             mask |= letterbox.to_photo(masks[order[rank]]) > 0
+        if photo.alpha is not None:
+            mask &= photo.alpha > 0
         if mask.any():
             iou = min(float(ious[order[rank]]) for _, ious, order in ranked)
-            cutouts.append(Cutout.from_mask(photo.image, mask, iou))
+            cutouts.append(Cutout.from_mask(photo.image, mask, iou, alpha=photo.alpha))
     if not cutouts:
         raise expected("prompt", "no mask with a pixel in it", "points or a box on a product")
     best, *others = cutouts

@@ -27,6 +27,8 @@ ERRORS: dict[str, type[PackshotError]] = {
 #: gRPC's own words, with the status INTERNAL, when a stream ended before its request was written: how the
 #: server ended it is lost. Triton ends streams when it stops; what a model refuses comes as an answer.
 _ENDED_FIRST = "Internal error from Core"
+#: Triton's words, with whatever status, while it stops, and when a model's process has died.
+_STOPPING = re.compile("server is stopping|stopped accepting|has no available versions|is not healthy")
 NO_SERVER = "no server answers there"
 _WENT_AWAY = "the server went away during the call"
 SEE_LOG = "; the server's log says more"
@@ -55,6 +57,8 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     text = plain(message)
     if kind is InternalError and text == _ENDED_FIRST:
         return Unavailable(f"{server}: {_WENT_AWAY}")
+    if _STOPPING.search(text):
+        return Unavailable(f"{server}: the server is stopping")
     if kind is InvalidArgument:
         return InvalidArgument(text)
     if kind is Unavailable and re.search(r"parsing HTTP/2|http1", text, re.IGNORECASE):

@@ -13,7 +13,7 @@ import numpy as np
 
 from packshot.canvas import Composition, Placement
 from packshot.cutout import Cutout
-from packshot.errors import Unavailable
+from packshot.errors import InvalidArgument, Unavailable, expected
 from packshot.family import Family
 from packshot.options import Options
 from packshot.parameters import INTERACTIVE, Parameters
@@ -62,7 +62,12 @@ class Studio:
         self.close()
 
     def close(self) -> None:
-        """Close the connection and end the thread; calls of other threads fail. Safe to call twice."""
+        """Close the connection and end the thread; calls of other threads fail. Safe to call twice.
+
+        Raises:
+            InvalidArgument: a callback of this studio calls.
+        """
+        self._refuse_callbacks()
         with self._handing_over:
             if self._closed:
                 return
@@ -180,7 +185,19 @@ class Studio:
         await asyncio.gather(*calls, return_exceptions=True)
         await self._loop.shutdown_default_executor()
 
+    def _refuse_callbacks(self) -> None:
+        """A callback runs in the loop's own thread, which would wait for itself."""
+        if threading.current_thread() is self._thread:
+            raise expected(
+                "studio", "a call by one of its own callbacks", "one from elsewhere, or AsyncStudio"
+            )
+
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        try:
+            self._refuse_callbacks()
+        except InvalidArgument:
+            call.close()
+            raise
         with self._handing_over:
             if self._closed:
                 call.close()

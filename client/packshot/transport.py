@@ -55,14 +55,17 @@ class Transport:
     Args:
         server: ``host:port`` of the server's gRPC service.
         options: time limits and retries.
+        proxied: whether the proxies count that the environment names; on the way to this machine itself
+            they never do.
     """
 
-    def __init__(self, server: str, options: Options) -> None:
+    def __init__(self, server: str, options: Options, *, proxied: bool = True) -> None:
         match = _ADDRESS.fullmatch(server) if isinstance(server, str) else None
         if not match or not 1 <= int(match["port"]) <= 65_535:
             raise expected("server", shown(server), "host:port of a gRPC service")
         self.server = server
         self._options = options
+        self._proxied = proxied and not _LOOPBACK.match(server)
         self._client: _Client | None = None
         self._family: Family | None = None
         self._artifacts = ""
@@ -194,7 +197,7 @@ class Transport:
         if self._closed:
             raise self._ended()
         if self._client is None:
-            proxy = [("grpc.enable_http_proxy", 0)] if _LOOPBACK.match(self.server) else []
+            proxy = [] if self._proxied else [("grpc.enable_http_proxy", 0)]
             self._client = _Client(self.server, channel_args=[*_CHANNEL_ARGUMENTS, *proxy])
         return self._client
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from packshot.contract import MODELS, Graph
+from packshot.contract import MAX_POINTS, MODELS, Graph
 from packshot.family import Canvas, Family
 from packshot_export.axes import shape
 from packshot_serving.engine.buckets import rung_within
@@ -21,8 +21,7 @@ BUCKET_SIDES = (512, 768)
 #: catalogue's step has fewer, since all have to fit into memory.
 _LATENCY_SLOTS: Range = (1, 1, 2)
 _THROUGHPUT_SLOTS: Range = (1, 8, 16)
-#: Points of a SAM prompt. The ONNX graph takes any number; a plan has to have an end.
-_POINTS: Range = (1, 4, 64)
+_POINTS: Range = (1, 4, MAX_POINTS)
 _STATE: Range = (STATE_SIZE, STATE_SIZE, STATE_SIZE)
 
 

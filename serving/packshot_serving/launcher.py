@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,8 +49,8 @@ class TritonServer:
         start_timeout_s: seconds until it must be ready.
 
     Raises:
-        InvalidArgument: a port is out of range or named twice, ``bind`` is an IPv6 address, or
-            ``bf16`` is asked of a GPU.
+        InvalidArgument: a port is out of range or named twice, ``bind`` is an IPv6 address or an unknown
+            name, or ``bf16`` is asked of a GPU.
         RepositoryError: the repository is incomplete or altered.
         ServerStartError: the server did not become ready; one sentence says why and where its log is.
 
@@ -70,13 +71,10 @@ class TritonServer:
         bf16: bool = False,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
-        if ":" in bind:
-            # Its gRPC, HTTP and metrics services each want IPv6 written in another way.
-            raise expected("bind", repr(bind), "an IPv4 address or a host name")
         if bf16 and device == "cuda":
             raise expected("bf16", "device cuda", "a CPU; on a GPU the graphs' own precision counts")
         self.repository = Path(repository).resolve()
-        self.bind = bind
+        self.bind = _ipv4(bind)
         self._device: DeviceName | None = device
         self._bf16 = bf16
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
@@ -277,6 +275,15 @@ class TritonServer:
             process.communicate()
             self._process = None
             self._ports = {}
+
+
+def _ipv4(bind: str) -> str:
+    """The address of a name, which Triton's HTTP and metrics services do not look up."""
+    try:
+        # Its gRPC, HTTP and metrics services each want IPv6 written in another way.
+        return socket.gethostbyname(bind)
+    except (OSError, UnicodeError):
+        raise expected("bind", repr(bind), "an IPv4 address or the name of one") from None
 
 
 def _reason(log: str) -> str | None:

@@ -148,10 +148,10 @@ def lay_out(
 def _place(group: pb.ModelInstanceGroup, model: Model, device: DeviceName) -> None:
     """Say where a model's instances are: those without weights stay on the CPU."""
     group.kind = _KINDS[device if model.kind == "onnxruntime" or model.name == "denoiser" else "cpu"]
-    if device == "cpu":
+    if group.kind != pb.ModelInstanceGroup.KIND_GPU:
         del group.gpus[:]
-    elif model.name == "denoiser" and not group.gpus:
-        group.gpus.append(0)  # it computes on the first, and Triton would make an instance for each
+    elif not group.gpus:
+        group.gpus.append(0)  # all compute on the first, and Triton would make an instance for each
 
 
 def model_config(
@@ -161,13 +161,14 @@ def model_config(
 ) -> pb.ModelConfig:
     """The Triton config of one model."""
     config = pb.ModelConfig(name=model.name, max_batch_size=model.max_batch_size)
+    checked = _checked(model)
     for tensor in model.inputs:
         config.input.append(
             pb.ModelInput(
                 name=tensor.name,
                 data_type=_TYPES[tensor.dtype],
                 dims=_dims(tensor, family),
-                optional=tensor.optional,
+                optional=tensor.optional or tensor.name in checked,
             )
         )
     for tensor in model.outputs:
@@ -224,6 +225,16 @@ def _serve_graphs(config: pb.ModelConfig) -> None:
             del group.profile[:]
     if config.name == "denoiser" and config.parameters["plans"].string_value == "tensorrt":
         config.parameters["plans"].string_value = NO_PLANS
+
+
+def _checked(model: Model) -> set[str]:
+    """Inputs of an ensemble that its first model sees and names if they are missing.
+
+    They are optional to Triton, which of a missing one would say only that there is a deadlock.
+    """
+    if model.kind != "ensemble":
+        return set()
+    return {tensor.name for tensor in MODELS[ENSEMBLES[model.name][0].model].inputs}
 
 
 def _dims(tensor: Tensor, family: Family) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from packshot.contract import (
     LABEL_IGNORE,
     LABEL_NOT_A_POINT,
     MASK_THRESHOLD,
+    MAX_POINTS,
     MODELS,
     PARAMETER_NAMES,
 )
@@ -122,13 +123,15 @@ def check_latents(latents: np.ndarray, shape: tuple[int, ...], what: str, meanin
 
 
 def check_prompts(arrays: Arrays, family: Family) -> None:
-    """Refuse a SAM prompt that cannot be right: no points, unknown labels, outside the photo."""
+    """Refuse a SAM prompt that cannot be right: no points or too many, unknown labels, outside the photo."""
     _require("segment", "check_prompts", arrays)
     side = family.dims["S"]
     size, coords, labels = (arrays[tensor.name] for tensor in MODELS["check_prompts"].inputs)
     height, width = (int(value) for value in size)
     if min(height, width) < 1 or max(height, width) != side:
         raise expected("segment.reshaped_input_size", f"[{height}, {width}]", f"the longer side {side}")
+    if len(coords) > MAX_POINTS:
+        raise expected("segment.point_coords", f"{len(coords)} points", f"at most {MAX_POINTS}")
     if len(coords) != len(labels):
         raise expected("segment.point_labels", describe(labels), f"int64[{len(coords)}] like point_coords")
     prompts = labels >= 0

@@ -35,6 +35,13 @@ def test_a_product_that_the_photo_cuts_off_stays_opaque_at_the_photos_border():
     assert (soft_alpha(np.ones((5, 5), bool)) == 255).all()
 
 
+def test_where_the_photo_is_transparent_the_product_is_too():
+    alpha = np.full((50, 60), 255, np.uint8)
+    alpha[:, 25:30], alpha[:, 30:32] = 0, 7
+    cutout = Cutout.from_mask(texture(60, 50), blob(), alpha=alpha)
+    assert (cutout.alpha == np.minimum(soft_alpha(blob()), alpha)).all()
+
+
 def test_colours_are_the_photos_own_also_at_the_rim():
     cutout = product()
     np.testing.assert_array_equal(cutout.rgba[cutout.mask][:, :3], cutout.image[cutout.mask])

@@ -265,6 +265,16 @@ def test_what_a_progress_callback_raises_reaches_the_caller(studio, error):
     assert len(studio.shoot(place(), CANVAS, "a cup")) == 1, "the studio is still usable"
 
 
+@pytest.mark.parametrize("call", ["close", "family"])
+def test_a_callback_that_calls_its_studio_is_told_so_instead_of_waiting_for_itself(studio, call):
+    def callback(done: int, total: int, shot: Shot) -> None:
+        getattr(studio, call)()
+
+    with pytest.raises(InvalidArgument, match="studio: got a call by one of its own callbacks"):
+        studio.shoot(place(), CANVAS, "a cup", progress=callback)
+    assert len(studio.shoot(place(), CANVAS, "a cup")) == 1
+
+
 def test_several_threads_may_share_a_studio(studio):
     seeds: list[int] = []
     threads = [

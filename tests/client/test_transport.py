@@ -284,6 +284,21 @@ def test_every_status_becomes_one_of_our_errors():
     assert isinstance(translate(None, "", "host:1"), InternalError)
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("INTERNAL", "Server is stopping, scheduler for model has stopped accepting new inference requests"),
+        ("NOT_FOUND", "Request for unknown model: 'segment' has no available versions"),
+        ("INTERNAL", "Failed to process the request(s) for model 'denoiser_0_0', message: Stub process "
+         "'denoiser_0_0' is not healthy."),
+    ],
+)  # fmt: skip
+def test_a_server_that_stops_is_one_to_try_again(status, message):
+    error = translate(f"StatusCode.{status}", message, "host:1")
+    assert isinstance(error, Unavailable)
+    assert str(error) == "host:1: the server is stopping"
+
+
 def test_a_stream_that_ended_before_its_request_was_written_is_tried_again():
     """Of 250 runs of a server that stops under load, 12 ended so for one caller."""
     lost = translate("StatusCode.INTERNAL", "Internal error from Core", "host:1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from tritonclient.utils import InferenceServerException
 from packshot.parameters import Parameters
 from tests.integration.generations import arrays, make_generation, text
 from tests.integration.metrics import figures, until
+from tests.integration.triton import Triton
 
 
 def test_what_is_left_out_has_its_default(tiny):
@@ -96,6 +98,44 @@ def test_a_wrong_prompt_for_sam_is_refused_before_the_encoder(tiny):
         )
     assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
     assert tiny.triton.executions("sam_encoder") == before
+
+
+@pytest.mark.parametrize("name", ["prompt", "image", "mask_image", "control_image"])
+def test_what_is_missing_is_named(tiny, name):
+    request = arrays(make_generation(Parameters(1)))
+    del request[name]
+    with pytest.raises(InferenceServerException, match=f"generate.{name}: got nothing, expected") as refused:
+        tiny.triton.infer("generate", request)
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_a_missing_prompt_for_sam_is_named(tiny):
+    side = tiny.family.dims["S"]
+    request = {"image": np.zeros((side, side, 3), np.uint8), "reshaped_input_size": np.array([side, side])}
+    with pytest.raises(InferenceServerException, match=r"segment\.point_coords: got nothing, expected"):
+        tiny.triton.infer("segment", request)
+
+
+def test_a_request_that_fails_in_a_batch_costs_no_other_its_answer(tiny):
+    """Token ids are not looked at before the text encoder, if somebody asks it alone.
+
+    All differ: Triton's cache would answer a failure's repetition with nothing.
+    """
+    tokens = tiny.family.dims["T"]
+
+    def ask(number: int) -> str:
+        ids = np.full(tokens, number + 10**6 * (number % 3 > 0), np.int64)
+        try:
+            answer = Triton(tiny.server.grpc_address).infer("text_encoder", {"input_ids": ids})
+        except InferenceServerException as error:
+            return error.message()
+        return str(np.isfinite(answer["prompt_embeds"]).all())
+
+    with ThreadPoolExecutor(12) as callers:
+        told = list(callers.map(ask, range(96)))
+    assert set(told[::3]) == {"True"}
+    failed = "text_encoder: failed; the server's log has the reason"
+    assert set(told) == {"True", failed}
 
 
 def test_the_denoiser_refuses_what_its_own_callers_get_wrong(tiny):

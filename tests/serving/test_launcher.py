@@ -81,9 +81,14 @@ def test_ports_that_cannot_be(repository, ports):
         TritonServer(repository, **ports).start()
 
 
-def test_an_ipv6_address():
-    with pytest.raises(InvalidArgument, match="bind: got '::1', expected an IPv4 address"):
-        TritonServer("anywhere", bind="::1")
+@pytest.mark.parametrize("bind", ["::1", "no.such.host.invalid", "a" * 70 + ".b"])
+def test_where_a_server_cannot_listen(bind):
+    with pytest.raises(InvalidArgument, match=f"bind: got '{bind}', expected an IPv4 address"):
+        TritonServer("anywhere", bind=bind)
+
+
+def test_a_host_name_is_looked_up_for_the_services_that_do_not():
+    assert TritonServer("anywhere", bind="localhost").bind == "127.0.0.1"
 
 
 def test_a_server_is_ready_when_its_last_port_is_open(repository, monkeypatch):

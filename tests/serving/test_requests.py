@@ -153,6 +153,7 @@ def test_a_right_prompt_passes(coords, labels):
         ([[0, 0]], [-1], "at least one point on the product or a box"),
         ([[5, 5], [0, 0]], [0, -1], "at least one point on the product or a box"),
         ([[5, 5]], [7], "labels 0, 1, 2, 3"),
+        ([[5, 5]] * 65, [1] * 65, "got 65 points, expected at most 64"),
         ([[5, 5]], [2], "both corners of each box"),
         ([[50, 50], [1, 1]], [2, 3], "top left, then bottom right"),
         ([[5, 5], [5, 5]], [2, 3], "top left, then bottom right"),

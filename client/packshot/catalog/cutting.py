@@ -41,7 +41,7 @@ async def cut_out(studio: AsyncStudio, item: Item) -> Cutout:
 def _masked(photo: Photo, mask: Photo) -> Cutout:
     if mask.size != photo.size:
         raise expected("mask", "{}x{}".format(*mask.size), "{}x{} like the photo".format(*photo.size))
-    return Cutout.from_mask(photo.image, mask.image.mean(axis=2) > _BRIGHT)
+    return Cutout.from_mask(photo.image, mask.image.mean(axis=2) > _BRIGHT, alpha=photo.alpha)
 
 
 async def _salient(studio: AsyncStudio, photo: Photo) -> Cutout:

@@ -122,6 +122,7 @@ def run(
     settings = Settings(folder, tuple(servers), how.max_in_flight, job.keep_best, how.retry, how.timeout_s)
     try:
         with Ledger(folder, how.shard.name) as ledger:
+            job.write(folder)  # not before: a run that is refused may not change what another one goes by
             forget_partial(folder, how.shard.count > 1)
             books = Books(settings, ledger, State(folder), on_item)
             items = items_of(job.reader(), how.shard)

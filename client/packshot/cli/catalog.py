@@ -88,7 +88,6 @@ def run_command(
     with CatalogProgress() as progress:
         checked = _checked(progress, job, part)
         make_folder(output, output)
-        job.write(output)
         _go(progress, job, output, server, repository, checked.items, how, checked.problems)
     counts = progress.counts + Counter({_LEFT_OUT: len({problem.line for problem in checked.problems})})
     _end(output, counts + Counter({_VANISHED: progress.untold}))

@@ -56,7 +56,8 @@ class TritonPythonModel(Adapter):
         self.settings = DenoiserSettings.read(self.parameters)
         self.tickets = ticket_prefix(os.getppid())
         on_gpu = args["model_instance_kind"] == "GPU"
-        runner = self._runner(Path(args["model_repository"], args["model_version"]), on_gpu)
+        directory = Path(args["model_repository"], args["model_version"])
+        runner = self._runner(directory, on_gpu, args["model_instance_device_id"])
         # A step timed while the server's other models load takes up to three times as long.
         if not wait_until_siblings_rest(LOADING_S):
             log.warning("the server's other models still work; steps are timed beside them")
@@ -80,13 +81,15 @@ class TritonPythonModel(Adapter):
         """Called by Triton at unload."""
         self.engine.close(drain_s=DRAIN_S)
 
-    def _runner(self, directory: Path, on_gpu: bool) -> Runner:
+    def _runner(self, directory: Path, on_gpu: bool, gpu: str) -> Runner:
         if self.settings.bf16:
             if on_gpu:
                 raise expected("bf16", "an instance on a GPU", "one on the CPU")
             require_bf16()
             return OpenVinoStepRunner(directory)
         if on_gpu:
+            if gpu != "0":
+                raise expected("instance_group.gpus", gpu, "0; the denoiser computes on the first GPU")
             device = CudaDevice()
             return BoundStepRunner(self._programs(directory, device), self.family, device)
         # In the host's own memory keeping slots apart would only be another copy.

@@ -39,7 +39,7 @@ class TritonPythonModel(Adapter):
     def initialize(self, args: Mapping[str, str]) -> None:
         """Start the event loop."""
         super().initialize(args)
-        self.transport = Transport(grpc_address(), _OPTIONS)
+        self.transport = Transport(grpc_address(), _OPTIONS, proxied=False)
         self.streams = Streams(self.family, self.transport.infer, ticket_prefix(os.getppid()))
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="streams", daemon=True)

@@ -25,8 +25,15 @@ _PROVIDERS: dict[DeviceName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUD
 #: An execution provider of ONNX Runtime and its options.
 Provider = tuple[str, dict[str, str]]
 CPU_PROVIDERS: tuple[Provider, ...] = (("CPUExecutionProvider", {}),)
-#: For sessions that are fed from the host. What CUDA cannot compute falls to the CPU, shapes above all.
-CUDA_PROVIDERS: tuple[Provider, ...] = (("CUDAExecutionProvider", {"device_id": "0"}), *CPU_PROVIDERS)
+
+
+def cuda_providers(gpu: str) -> tuple[Provider, ...]:
+    """Of sessions that are fed from the host. What CUDA cannot compute falls to the CPU, shapes above all.
+
+    Args:
+        gpu: CUDA's number of it.
+    """
+    return ("CUDAExecutionProvider", {"device_id": gpu}), *CPU_PROVIDERS
 
 
 class Memory:

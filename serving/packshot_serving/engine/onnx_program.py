@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -41,6 +43,8 @@ class OnnxProgram:
             directory, self._graph, intra_op_num_threads, device.providers(graphs=repeated)
         )
         self._recordings = count()
+        # Recordings are of the thread that made them: who measures sizes at start is not who steps later.
+        self._thread = ThreadPoolExecutor(1, "onnxruntime") if repeated else None
 
     def bind(self, tensors: Mapping[str, Bound], *, repeated: bool) -> Run:
         """See :meth:`Program.bind`."""
@@ -56,7 +60,8 @@ class OnnxProgram:
         options.add_run_config_entry("gpu_graph_id", str(recording))
         # The runner waits itself, once, after the copies that follow a run.
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-        return lambda: self._session.run_with_iobinding(binding, options)
+        run, thread = partial(self._session.run_with_iobinding, binding, options), self._thread
+        return run if thread is None else lambda: thread.submit(run).result()
 
     def longest(self, name: str, shape: tuple[int, ...]) -> int | None:
         """See :meth:`Program.longest`."""

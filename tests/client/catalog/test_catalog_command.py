@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from packshot import read_made_by
+from packshot.catalog.ledger import Ledger
 from tests.client.catalog.conftest import cup, line, paint_noise
 from tests.client.catalog.test_items import MISTAKES
 from tests.client.fake_triton import failing
@@ -153,6 +154,16 @@ def test_a_wrong_option_starts_nothing(run, shop, options, message):
     assert done.status == 2
     assert message in done.err
     assert not (shop / "out").exists()
+
+
+def test_a_run_that_is_refused_leaves_what_another_one_goes_by(run, shop):
+    run(cup())
+    begun = (shop / "out/catalog.json").read_text()
+    with Ledger(shop / "out"):
+        refused = run(cup(sku="B1"), options=("--keep-best", "1"))
+    assert refused.status != 0
+    assert "another run is at work" in refused.err
+    assert (shop / "out/catalog.json").read_text() == begun
 
 
 def test_a_hostile_sku_stays_in_its_folder(run, shop):

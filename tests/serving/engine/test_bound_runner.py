@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +74,26 @@ def graphs(repository):
 @pytest.fixture(scope="module")
 def plain(graphs):
     return OnnxStepRunner(graphs, 1)
+
+
+def test_whoever_steps_has_the_recordings_of_whoever_measured(graphs, real, monkeypatch):
+    """ONNX Runtime keeps them by thread."""
+    programs = onnx_programs(graphs, HostDevice(), 1)
+    session, threads = programs[0]._session, []
+    run = session.run_with_iobinding
+
+    def noted(*arguments):
+        threads.append(threading.get_ident())
+        run(*arguments)
+
+    monkeypatch.setattr(session, "run_with_iobinding", noted)
+    runner = BoundStepRunner(programs, real, HostDevice())
+    measure_step_times(runner, real, budget_s=0.0)
+    measured = set(threads)
+    with ThreadPoolExecutor(1) as another:
+        another.submit(measure_step_times, runner, real, budget_s=0.0).result()
+    assert len(measured) == 1
+    assert set(threads) == measured
 
 
 @pytest.fixture

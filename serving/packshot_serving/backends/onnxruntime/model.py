@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
-from packshot_serving.engine.device import CPU_PROVIDERS, CUDA_PROVIDERS, require_in_use, require_provider
+from packshot_serving.engine.device import CPU_PROVIDERS, cuda_providers, require_in_use, require_provider
 
 log = logging.getLogger("packshot")
 
@@ -37,7 +37,7 @@ class TritonPythonModel:
         if args["model_instance_kind"] == "GPU":
             require_provider("cuda")
             onnxruntime.preload_dlls()
-            providers = CUDA_PROVIDERS
+            providers = cuda_providers(args["model_instance_device_id"])
         self.session = onnxruntime.InferenceSession(
             os.path.join(args["model_repository"], args["model_version"], config["default_model_filename"]),
             options,
@@ -51,10 +51,15 @@ class TritonPythonModel:
         try:
             return self._run(requests)
         except Exception:
+            if len(requests) > 1:
+                # One may be to blame, or all together for want of memory.
+                log.warning("%s: a batch of %d failed; one by one now", self.name, len(requests))
+                return [response for request in requests for response in self.execute([request])]
             # Left alone, the Python backend would send the traceback to the caller.
-            log.exception("%s: a batch of %d failed", self.name, len(requests))
+            log.exception("%s: a request failed", self.name)
+            # One error object for several responses would crash the server: Triton 2.51 frees it with each.
             error = pb_utils.TritonError(f"{self.name}: failed; the server's log has the reason")
-            return [pb_utils.InferenceResponse(error=error) for _ in requests]
+            return [pb_utils.InferenceResponse(error=error)]
 
     def _run(self, requests: list[Any]) -> list[Any]:
         given = [
