@@ -74,7 +74,7 @@ class Bench:
             return error
 
     def _make_onnx_runner(self) -> BoundStepRunner:
-        models = self.models
+        models, device = self.models, self._device()  # first: without one the export would be for nothing
         with torch.device("cpu"):
             step = models.fast(models.step).to("cpu")
             for name, module in (("step", step), ("control_embedding", ControlEmbedding(step.controlnets))):
@@ -82,7 +82,6 @@ class Bench:
                 if not path.exists():
                     example = random_inputs(graph, models.family.dims, TRACED_SIZES, 8)
                     write_graph(module, example, graph, models.family.dims, models.family.canvas, path)
-        device = self._device()
         return BoundStepRunner(onnx_programs(self.work, device), models.family, device)
 
     def tensorrt_runner(self, rows: int) -> BoundStepRunner:

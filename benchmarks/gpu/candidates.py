@@ -37,9 +37,9 @@ def diffusers_compiled(bench: Bench, rows: int) -> Work:
     return work
 
 
-def fused_recorded(bench: Bench, rows: int) -> Work:
+def fused_recorded(bench: Bench, rows: int, priority: int = 0) -> Work:
     """Our step in eager torch, recorded as a CUDA graph: its kernels without their launches."""
-    return recorded(bench, bench.models.fast_step, rows)
+    return recorded(bench, bench.models.fast_step, rows, priority)
 
 
 def fused_recorded_last(bench: Bench, rows: int) -> Work:
@@ -85,8 +85,11 @@ COMPILED: dict[str, Callable[[Bench, int], Work]] = {
 }
 
 
-def recorded(bench: Bench, module: Callable[..., object], rows: int) -> Work:
-    """A module's call on inputs of so many rows; on a GPU as a graph that is played back."""
+def recorded(bench: Bench, module: Callable[..., object], rows: int, priority: int = 0) -> Work:
+    """A module's call on inputs of so many rows; on a GPU as a graph that is played back.
+
+    Its kernels have the priority of the stream that they are recorded on, wherever they are played.
+    """
     inputs = bench.models.inputs("step", rows // 2)
 
     def call() -> object:
@@ -100,7 +103,7 @@ def recorded(bench: Bench, module: Callable[..., object], rows: int) -> Work:
             call()
     bench.clock.wait()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(priority=priority)):
         call()
     return graph.replay
 

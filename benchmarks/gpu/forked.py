@@ -22,6 +22,7 @@ class ForkedStep(nn.Module):
         super().__init__()
         self._step, self._device = copy.deepcopy(step), torch.get_device_module(device)
         self._side = self._device.Stream()
+        self._kept: tuple[Tensor, ...] = ()
         self._residuals = self._step.residuals
         self._step.residuals = self._fork
         # Behind it the residuals are added.
@@ -32,9 +33,12 @@ class ForkedStep(nn.Module):
         return self._step(**inputs)
 
     def _fork(self, *inputs: Tensor) -> list[Tensor]:
+        # Kept until the streams meet: their memory is the main stream's, which would give it away meanwhile.
+        self._kept = inputs
         self._side.wait_stream(self._device.current_stream())
         with self._device.stream(self._side):
             return self._residuals(*inputs)
 
     def _join(self) -> None:
         self._device.current_stream().wait_stream(self._side)
+        self._kept = ()

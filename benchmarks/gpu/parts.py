@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.gpu.bench import Bench, difference
+from benchmarks.gpu.forked import ForkedStep
 from benchmarks.gpu.report import Row
 from packshot_export.half import half
 
@@ -24,6 +25,9 @@ def parity(bench: Bench) -> Iterator[Row]:
                 found = half(module)(**inputs)
                 for tensor, wanted in reference.items():
                     yield {"name": name, "tensor": tensor, **difference(found[tensor], wanted)}
+                if module is models.step:
+                    found = ForkedStep(half(models.step), models.device)(**inputs)["next_state"]
+                    yield {"name": "step, forked", **difference(found, reference["next_state"])}
             except RuntimeError as error:
                 yield {"name": name, "error": str(error)[:2000]}
 

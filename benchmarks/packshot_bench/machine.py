@@ -95,6 +95,8 @@ def describe_gpu() -> dict[str, str] | None:
 
 def commit() -> str | None:
     """Of the source tree, with "+" if there are changes; None outside of git."""
+    if shutil.which("git") is None:
+        return None
     root = Path(__file__).parent
     said = [
         subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch.export import Dim
@@ -42,16 +43,20 @@ def shape(tensor: Tensor, dims: Mapping[str, int], sizes: Mapping[str, int], fac
 def random_inputs(
     graph: Graph, dims: Mapping[str, int], sizes: Mapping[str, int], factor: int, seed: int = 0
 ) -> dict[str, torch.Tensor]:
-    """Inputs of the contract's shapes and dtypes: uniform bytes, normal floats, zero integers."""
+    """Inputs of the contract's shapes and dtypes: uniform bytes, normal floats, zero integers.
+
+    They are on the CPU, whatever device torch would take by default, and so always the same.
+    """
     generator = torch.Generator().manual_seed(seed)
+    random: dict[str, Any] = {"generator": generator, "device": "cpu"}
     inputs = {}
     for tensor in graph.inputs:
         dtype, size = _TORCH_DTYPES[tensor.dtype], shape(tensor, dims, sizes, factor)
         if tensor.dtype == "FP32":
-            inputs[tensor.name] = torch.randn(size, generator=generator)
+            inputs[tensor.name] = torch.randn(size, **random)
         else:
             high = 256 if tensor.dtype == "UINT8" else 1
-            inputs[tensor.name] = torch.randint(0, high, size, generator=generator, dtype=dtype)
+            inputs[tensor.name] = torch.randint(0, high, size, dtype=dtype, **random)
     return inputs
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,16 +72,17 @@ def export(
     console.print("packshot: reading checkpoints")
     from packshot_export.export import export_repository
 
-    manifest = export_repository(
-        diffusion,
-        controlnet,
-        sam,
-        repository,
-        precision.value,
-        progress=lambda event: _print(console, event),
-        name=name,
-        tensorrt=settings,
-    )
+    with _terminated_as_by_an_exception():
+        manifest = export_repository(
+            diffusion,
+            controlnet,
+            sam,
+            repository,
+            precision.value,
+            progress=lambda event: _print(console, event),
+            name=name,
+            tensorrt=settings,
+        )
     if "tensorrt_rtx" in manifest.exporters:
         text = (
             "packshot: of the plans of tensorrt_rtx only the denoiser's can be served, on such a GPU; "
@@ -85,6 +90,16 @@ def export(
         )
         console.print(text, soft_wrap=True)
     console.print(f"packshot: {repository} serves {manifest.family.name} in {manifest.family.precision}")
+
+
+@contextlib.contextmanager
+def _terminated_as_by_an_exception() -> Iterator[None]:
+    """So that what is half done, gigabytes of it, is removed."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print(console: Console, event: str | Exported | Planned) -> None:

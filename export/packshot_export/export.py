@@ -83,8 +83,8 @@ def export_repository(
     Raises:
         InvalidArgument: a checkpoint is not found or does not fit another, or ``repository`` holds
             something that is not a repository.
-        ExportError: a checkpoint cannot be served, a graph does not match the original, or TensorRT is
-            missing or does not take a graph. Nothing is left behind.
+        ExportError: a checkpoint cannot be served, a graph does not match the original, TensorRT is
+            missing or does not take a graph, or the disk is full. Nothing is left behind.
     """
     builder = PlanBuilder(tensorrt) if tensorrt else None
     target = Path(repository).resolve()
@@ -92,17 +92,20 @@ def export_repository(
     parts = open_parts(str(diffusion), [str(one) for one in controlnets], str(sam), precision, name)
     report = progress or (lambda _: None)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        fresh = Path(scratch) / "repository"
-        fresh.mkdir()
-        for component in components(parts):
-            report(component.graph.name)
-            report(export_component(component, fresh, parts))
-            del component
-        if builder:
-            build_plans(builder, fresh, parts.family, report)
-        manifest = _complete(fresh, parts, builder)
-        _swap(fresh, target, Path(scratch) / "replaced")
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+            fresh = Path(scratch) / "repository"
+            fresh.mkdir()
+            for component in components(parts):
+                report(component.graph.name)
+                report(export_component(component, fresh, parts))
+                del component
+            if builder:
+                build_plans(builder, fresh, parts.family, report)
+            manifest = _complete(fresh, parts, builder)
+            _swap(fresh, target, Path(scratch) / "replaced")
+    except OSError as error:
+        raise ExportError(f"repository: {target} cannot be written: {error}") from error
     return manifest
 
 
@@ -176,6 +179,8 @@ def _check_target(target: Path) -> None:
         return
     if not target.is_dir():
         raise InvalidArgument(f"repository: {target} is a file, expected a directory")
+    if target.is_mount():  # what is replaced is renamed, which a mount point cannot be
+        raise InvalidArgument(f"repository: {target} is a mount point, expected a directory in it")
     foreign = sorted(path.name for path in target.iterdir() if not _belongs(path.name))
     if foreign:
         raise InvalidArgument(

@@ -15,6 +15,7 @@ from packshot.family import Canvas, Family, Precision
 from packshot_export import compatibility
 from packshot_export.checkpoints import Source, full_config, open_source
 from packshot_export.loading import load_model, quiet_libraries
+from packshot_serving.engine.request import asked_schedule
 
 #: Canvas sides that a family accepts, in pixels.
 _MIN_SIDE, _MAX_SIDE = 64, 1024
@@ -113,7 +114,21 @@ def open_parts(
         scheduler=base.config("scheduler/scheduler_config.json"),
         generation_config=_optional(base, "generation_config.json"),
     )
+    _check_scheduler(family)
     return Parts(family, base, nets, segmenter, tokenizer, _optional(segmenter, "preprocessor_config.json"))
+
+
+def _check_scheduler(family: Family) -> None:
+    """Refuse a scheduler that no request could be served with.
+
+    Raises:
+        ExportError: its options rule out what the family paints with if nothing else is asked for.
+    """
+    asked = family.parameters({})
+    try:
+        asked_schedule(family, asked.scheduler, asked.num_inference_steps, asked.strength)
+    except InvalidArgument as error:
+        raise ExportError(f"diffusion: {error}") from None
 
 
 def _native_side(unet: dict[str, Any], factor: int) -> int:

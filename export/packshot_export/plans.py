@@ -84,6 +84,7 @@ class PlanBuilder:
         if self.flavour == "tensorrt_rtx":
             config.num_compute_capabilities = 1
             config.set_compute_capability(getattr(trt.ComputeCapability, gpu.replace("sm_", "SM")), 0)
+        config.clear_flag(trt.BuilderFlag.TF32)  # what a graph has in fp32 is meant so
         if self._settings.version_compatible:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         for profile in profiles:

@@ -98,6 +98,8 @@ def test_parts_that_do_not_fit_are_refused_with_both_numbers(copy, file, values,
         ("controlnet/config.json", {"_class_name": "ControlNetUnionModel"}, "expected a ControlNetModel"),
         ("diffusion/vae/config.json", {"_class_name": "AutoencoderTiny"}, "expected AutoencoderKL"),
         ("sam/config.json", {"model_type": "sam2"}, "got a checkpoint of sam2, expected sam"),
+        ("diffusion/scheduler/scheduler_config.json", {"thresholding": True}, "diffusion: .*thresholding"),
+        ("diffusion/scheduler/scheduler_config.json", {"beta_schedule": "no"}, "diffusion: .*beta_schedule"),
     ],
 )
 def test_kinds_that_cannot_be_served_are_refused(copy, file, values, message):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +86,37 @@ def test_what_is_not_a_repository_is_not_replaced(without_graphs, checkpoints, t
     with pytest.raises(InvalidArgument, match="is a file, expected a directory"):
         export_to(tmp_path / "thesis.tex", checkpoints)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_mount_point_is_refused_before_the_work(without_graphs, checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    with pytest.raises(InvalidArgument, match="is a mount point, expected a directory in it"):
+        export_to(tmp_path, checkpoints)
+    export_to(tmp_path / "repository", checkpoints)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_behind(checkpoints, tmp_path, monkeypatch):
+    def full(module, example, graph, dims, canvas, path):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half a graph")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export, "write_graph", full)
+    with pytest.raises(ExportError, match=r"repository cannot be written: .*No space left on device"):
+        export_to(tmp_path / "out" / "repository", checkpoints)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_terminated_export_leaves_nothing_behind(checkpoints, tmp_path):
+    parts = [f"--{part}={checkpoints / part}" for part in ("diffusion", "controlnet", "sam")]
+    command = [Path(sys.executable).with_name("packshot"), "export", *parts, f"--repository={tmp_path}/one"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not any(tmp_path.iterdir()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_repository_that_cannot_be_replaced_stays_as_it_was(

@@ -50,6 +50,22 @@ def test_names_dtypes_and_axes_are_the_contracts(family, name):
             assert axes == [dims.get(axis, axis) for axis in tensor.dims]
 
 
+def test_the_step_takes_rows_as_cuda_graphs_can_repeat_it(family):
+    """See Step: of GatherND they cannot, in many an ONNX Runtime."""
+    graph = onnx.load(family[1] / ARTIFACTS["step"], load_external_data=False).graph
+    kinds = {node.op_type for node in graph.node}
+    assert "Gather" in kinds
+    assert "GatherND" not in kinds
+
+
+def test_random_inputs_do_not_depend_on_where_torch_would_put_them(family):
+    dims, sizes = Manifest.read(family[1]).family.dims, {"B": 1, "R": 2, "P": 2, "m": 2, "h": 8, "w": 8}
+    wanted = random_inputs(GRAPHS["step"], dims, sizes, 8)
+    with torch.device("meta"):
+        found = random_inputs(GRAPHS["step"], dims, sizes, 8)
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+
+
 def test_every_graph_answers_as_the_originals(family):
     checkpoints, repository = family
     checked = 0

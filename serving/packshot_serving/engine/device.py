@@ -25,6 +25,8 @@ _PROVIDERS: dict[DeviceName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUD
 #: An execution provider of ONNX Runtime and its options.
 Provider = tuple[str, dict[str, str]]
 CPU_PROVIDERS: tuple[Provider, ...] = (("CPUExecutionProvider", {}),)
+#: What a graph has in fp32 is meant so; ONNX Runtime would round products' factors to TF32's 10 bits.
+_PRECISE = {"use_tf32": "0"}
 
 
 def cuda_providers(gpu: str) -> tuple[Provider, ...]:
@@ -33,7 +35,7 @@ def cuda_providers(gpu: str) -> tuple[Provider, ...]:
     Args:
         gpu: CUDA's number of it.
     """
-    return ("CUDAExecutionProvider", {"device_id": gpu}), *CPU_PROVIDERS
+    return ("CUDAExecutionProvider", {"device_id": gpu, **_PRECISE}), *CPU_PROVIDERS
 
 
 class Memory:
@@ -186,6 +188,7 @@ class CudaDevice:
             "user_compute_stream": str(self.stream),
             "enable_cuda_graph": "1" if graphs else "0",
             "cudnn_conv_use_max_workspace": "1",
+            **_PRECISE,
         }
         return [("CUDAExecutionProvider", options), *CPU_PROVIDERS]
 
