@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from packshot_bench.results import failure
+from packshot_bench.failure import failure
 
 Row = dict[str, Any]
 NOT_BEGUN = "not begun: the time for this run is up"

@@ -13,7 +13,7 @@ from benchmarks.gpu.bench import Bench, difference
 from benchmarks.gpu.candidates import CANDIDATES, COMPILED
 from benchmarks.gpu.clock import Work
 from benchmarks.gpu.report import NOT_BEGUN, Row
-from packshot_bench.results import failure
+from packshot_bench.failure import failure
 from packshot_export.denoiser_graphs import ControlEmbedding, Step
 from packshot_serving.engine import Engine, Policy, Runner, StepBatch
 

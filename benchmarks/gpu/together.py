@@ -15,7 +15,7 @@ from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.candidates import diffusers_eager, fused_recorded, ours_on_onnxruntime
 from benchmarks.gpu.clock import Work
 from benchmarks.gpu.report import Row
-from packshot_bench.results import failure
+from packshot_bench.failure import failure
 
 #: The first that a kernel's name matches; for a CPU the same of operators. Attention is what has a kernel
 #: of its own: where a runtime computes it of products, those are gemm.

@@ -14,14 +14,13 @@ import jsonschema
 import numpy as np
 
 from packshot.errors import InvalidArgument, expected
+from packshot_bench.failure import failure
 from packshot_bench.samples import Summary, summarised
 
 FORMAT = 2
 SCHEMA = Path(__file__).with_name("schema.json")
 #: The subject of a row that says why a scenario broke off.
 WHOLE = "the scenario"
-#: Characters of an error.
-_LONGEST = 2000
 #: Of several rounds it is the greatest that counts; of other numbers, the median.
 _GREATEST = frozenset(("greatest_difference", "peak_memory_bytes"))
 
@@ -115,11 +114,6 @@ def _of_rounds(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
         name: max(numbers) if name in _GREATEST else float(np.median(numbers))
         for name, numbers in found.items()
     }
-
-
-def failure(error: Exception) -> str:
-    """What a row says of it; some libraries' messages fill pages."""
-    return f"{type(error).__name__}: {error}"[:_LONGEST]
 
 
 def until_it_breaks(scenario: str, rows: Iterator[Row]) -> Iterator[Row]:

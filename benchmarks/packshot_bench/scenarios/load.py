@@ -14,9 +14,10 @@ import numpy as np
 
 from packshot import PackshotError, Parameters
 from packshot_bench.context import Context
+from packshot_bench.failure import failure
 from packshot_bench.job import Job, make_job
 from packshot_bench.probe import Probe
-from packshot_bench.results import Row, failure, until_it_breaks
+from packshot_bench.results import Row, until_it_breaks
 from packshot_bench.subjects.painters import PAINTERS, Painter, Work
 
 #: Jobs that warm a server up, numbered from 0; and how far the numbers of two rounds lie apart. In

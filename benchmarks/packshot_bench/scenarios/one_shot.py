@@ -12,10 +12,11 @@ import numpy as np
 from packshot import Parameters, canny, compose, paste_back
 from packshot.catalog.gate import edge_f1
 from packshot_bench.context import Context, subjects
+from packshot_bench.failure import failure
 from packshot_bench.job import Job, make_job
 from packshot_bench.machine import release_memory
 from packshot_bench.matrix_rate import matrix_rate_flops
-from packshot_bench.results import Row, failure
+from packshot_bench.results import Row
 from packshot_bench.subjects import Subject
 
 #: Whose picture the others' are compared with.

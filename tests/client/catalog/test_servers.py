@@ -18,6 +18,11 @@ from tests.client.catalog.conftest import cup, line, paint_noise
 from tests.client.fake_triton import FakeTriton, Status, failing, slow
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size"
+#: What Triton says while it stops.
+STOPPING = (
+    (grpc.StatusCode.INTERNAL, "Server is stopping, scheduler for model has stopped accepting requests"),
+    (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'generate' has no available versions"),
+)
 
 
 def test_a_busy_server_is_asked_until_it_has_time(run, triton):
@@ -101,8 +106,9 @@ def test_two_servers_take_turns(run, triton):
     assert counts == [4, 4]
 
 
-def test_what_one_server_refuses_the_next_one_does(run, triton):
-    triton.models["generate"] = failing(10**6, *UNAVAILABLE, paint_noise)
+@pytest.mark.parametrize("refusal", [UNAVAILABLE, *STOPPING])
+def test_what_one_server_refuses_the_next_one_does(run, triton, refusal):
+    triton.models["generate"] = failing(10**6, *refusal, paint_noise)
     with FakeTriton() as other:
         other.models["generate"] = paint_noise
         done = run(cup("A"), cup("B"), servers=(triton.address, other.address))
