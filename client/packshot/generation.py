@@ -108,8 +108,8 @@ def text(what: str, value: object) -> np.ndarray:
         raise expected(what, f"the lone surrogate {shown(value[error.start])}", "text in Unicode") from None
 
 
-def warn_truncated(counts: np.ndarray) -> None:
-    """Warn of tokens that the text encoder did not read: int32 [2], prompt and negative prompt."""
+def warn_truncated(counts: tuple[int, int]) -> None:
+    """Warn of tokens that the text encoder did not read, of the prompt and the negative prompt."""
     for what, count in zip(("prompt", "negative_prompt"), counts, strict=True):
         if count > 0:
             warnings.warn(

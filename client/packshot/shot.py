@@ -44,6 +44,7 @@ class Shot:
         family: name of the family of checkpoints that painted it.
         timings_s: seconds by stage: ``compose``, ``canny`` and, at strength < 1, ``encode`` (once for
             all pictures of a call), ``generate`` (waiting and retries included), ``paste``.
+        num_truncated_tokens: of the prompt and the negative prompt, what did not fit and was not read.
     """
 
     image: np.ndarray
@@ -53,6 +54,7 @@ class Shot:
     parameters: Parameters
     family: str
     timings_s: Mapping[str, float]
+    num_truncated_tokens: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         check_uint8("shot.image", self.image, "H", "W", 3)

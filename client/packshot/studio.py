@@ -202,7 +202,8 @@ class AsyncStudio:
             answered = time.perf_counter()
             pasted = paste_back(composition, picture)
             timings_s = {**once_s, "generate": answered - asked, "paste": time.perf_counter() - answered}
-            shot = Shot(pasted, image_seed, prompt, negative_prompt, how, family.name, timings_s)
+            told = prompt, negative_prompt, how, family.name, timings_s, truncated
+            shot = Shot(pasted, image_seed, *told)
             done += 1
             if done == 1:
                 warn_truncated(truncated)
@@ -279,7 +280,7 @@ class AsyncStudio:
 
     async def _generate(
         self, arrays: dict[str, np.ndarray], seed: int, on_step: OnStep | None, preview_interval: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, tuple[int, int]]:
         """The picture, and how many tokens of each prompt were not read."""
         answer: dict[str, np.ndarray] = {}
 
@@ -297,7 +298,8 @@ class AsyncStudio:
         await self._transport.stream("generate_stream", asked, take)
         if not answer:
             raise InternalError(f"{self._transport.server}: generate_stream ended without a picture")
-        return answer["generated_image"], answer["num_truncated_tokens"]
+        of_prompt, of_negative = map(int, answer["num_truncated_tokens"])
+        return answer["generated_image"], (of_prompt, of_negative)
 
 
 def _composed(

@@ -49,12 +49,14 @@ class Picture:
         measures: of the gate.
         parameters: of the painting, by name; none for a plain background.
         timings_s: seconds by stage.
+        num_truncated_tokens: of the prompt and the negative prompt, what did not fit and was not read.
     """
 
     image: np.ndarray
     measures: Measures
     parameters: dict[str, Any]
     timings_s: dict[str, float]
+    num_truncated_tokens: tuple[int, int] = (0, 0)
 
 
 def canvas_for(style: Style, family: Family) -> tuple[int, int]:
@@ -151,7 +153,7 @@ def _finished(
         # The product comes from its photo, at full sharpness.
         scene = Enlargement(placed.painted.size, placed.delivered.size).picture(image)
         image = paste_back(placed.delivered, scene)
-    return Picture(image, measures, shot.parameters.as_dict(), timings_s)
+    return Picture(image, measures, shot.parameters.as_dict(), timings_s, shot.num_truncated_tokens)
 
 
 def _on_plain(composition: Composition, style: Style, mask_iou: float | None) -> Picture:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from packshot.catalog.delivery import write_json
 from packshot.catalog.items import Problem
 from packshot.catalog.plan import Shard
+from packshot.catalog.settling import truncated
 from packshot.catalog.sheet import write_sheet
 from packshot.catalog.state import State
 from packshot.errors import InvalidArgument
@@ -36,11 +37,12 @@ def write_reports(
         problems: of the manifest, whose lines were left out.
 
     Returns:
-        The summary: items by status, lines left out, pictures delivered and rejected, failures by reason.
+        The summary: items by status, lines left out, pictures delivered and rejected, failures by reason,
+        and items whose prompts were cut off.
     """
     suffix = f"-{shard.name}" if shard.name else ""
     reasons: Counter[str] = Counter()
-    pictures = {"delivered": 0, "rejected": 0}
+    pictures, cut_off = {"delivered": 0, "rejected": 0}, 0
     with (
         _replaced(folder / f"results{suffix}.jsonl") as results,
         _replaced(folder / f"errors{suffix}.jsonl") as errors,
@@ -55,11 +57,15 @@ def write_reports(
                 reasons[record["code"]] += 1
                 continue
             _line(results, {name: value for name, value in record.items() if name != "kind"})
+            cut_off += any(any(truncated(picture)) for picture in record["pictures"])
             for picture in record["pictures"]:
                 pictures["rejected" if picture["failures"] else "delivered"] += 1
                 reasons.update(failure.partition(":")[0] for failure in picture["failures"])
     left_out = len({problem.line for problem in problems})
-    summary = {"items": state.counts(), "left_out": left_out, "pictures": pictures, "failures": reasons}
+    summary = {
+        "items": state.counts(), "left_out": left_out, "pictures": pictures, "failures": reasons,
+        "prompts_cut_off": cut_off,
+    }  # fmt: skip
     write_json(folder / f"summary{suffix}.json", summary)
     write_sheet(folder, state, summary)
     return summary

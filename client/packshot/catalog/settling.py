@@ -158,6 +158,7 @@ def _sidecar(task: Task, record: Mapping[str, Any], failures: list[str]) -> dict
         "background_color": style.background_color,
         "seed": record["seed"],
         "parameters": record["parameters"],
+        "num_truncated_tokens": truncated(record),
         "inputs_sha256": task.keys.inputs,
         "sha256": record["sha256"],
         "key": record["key"],
@@ -167,6 +168,11 @@ def _sidecar(task: Task, record: Mapping[str, Any], failures: list[str]) -> dict
         "timings_s": record["timings_s"],
         "packshot": version("packshot"),
     }
+
+
+def truncated(record: Mapping[str, Any]) -> list[int]:
+    """Tokens of a picture's prompts that were not read; older ledgers do not tell them."""
+    return [*record.get("num_truncated_tokens", (0, 0))]
 
 
 def failure(task: Task, error: PackshotError, last: Mapping[str, Any] | None) -> dict[str, Any]:

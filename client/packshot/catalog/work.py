@@ -129,6 +129,7 @@ def _store(picture: Picture, placed: Layers, item: Item, seed: int, key: str, fo
         "key": key,
         "seed": seed,
         "parameters": picture.parameters,
+        "num_truncated_tokens": picture.num_truncated_tokens,
         "sha256": hashlib.sha256(content).hexdigest(),
         "gate": asdict(picture.measures),
         "preset": [asdict(rule) for rule in rules],

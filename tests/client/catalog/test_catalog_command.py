@@ -156,6 +156,21 @@ def test_a_wrong_option_starts_nothing(run, shop, options, message):
     assert not (shop / "out").exists()
 
 
+@pytest.mark.filterwarnings("ignore::packshot.PromptTruncatedWarning")
+def test_prompts_that_were_cut_off_are_told_of_each_product(run, triton):
+    def paint(arrays):
+        long = len(arrays["prompt"].item()) > 50
+        return {**paint_noise(arrays), "num_truncated_tokens": np.array([7 * long, 0], np.int32)}
+
+    triton.models["generate"] = paint
+    done = run(cup("A"), cup("B", colour="red " * 20))
+    assert done.json("summary.json")["prompts_cut_off"] == 1
+    told = {line["sku"]: line["pictures"][0]["num_truncated_tokens"] for line in done.lines("results.jsonl")}
+    assert told == {"A": [0, 0], "B": [7, 0]}
+    (sidecar,) = done.folder.glob("*/B/*.json")
+    assert json.loads(sidecar.read_text())["num_truncated_tokens"] == [7, 0]
+
+
 def test_a_run_that_is_refused_leaves_what_another_one_goes_by(run, shop):
     run(cup())
     begun = (shop / "out/catalog.json").read_text()
