@@ -57,10 +57,10 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
     text = plain(message)
     if kind is InternalError and text == _ENDED_FIRST:
         return Unavailable(f"{server}: {_WENT_AWAY}")
+    if kind is InvalidArgument:  # whose text may quote anything
+        return InvalidArgument(text)
     if _STOPPING.search(text):
         return Unavailable(f"{server}: the server is stopping")
-    if kind is InvalidArgument:
-        return InvalidArgument(text)
     if kind is Unavailable and re.search(r"parsing HTTP/2|http1", text, re.IGNORECASE):
         text = "something answers there, but not gRPC; a server's gRPC port is 8001 unless told otherwise"
     elif kind is Unavailable and re.search("failed to connect|connection refused", text, re.IGNORECASE):

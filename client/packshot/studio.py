@@ -202,8 +202,7 @@ class AsyncStudio:
             answered = time.perf_counter()
             pasted = paste_back(composition, picture)
             timings_s = {**once_s, "generate": answered - asked, "paste": time.perf_counter() - answered}
-            told = prompt, negative_prompt, how, family.name, timings_s, truncated
-            shot = Shot(pasted, image_seed, *told)
+            shot = Shot(pasted, image_seed, prompt, negative_prompt, how, family.name, timings_s, truncated)
             done += 1
             if done == 1:
                 warn_truncated(truncated)

@@ -67,7 +67,8 @@ class Studio:
         Raises:
             InvalidArgument: a callback of this studio calls.
         """
-        self._refuse_callbacks()
+        if refusal := self._refusal():
+            raise refusal
         with self._handing_over:
             if self._closed:
                 return
@@ -185,19 +186,16 @@ class Studio:
         await asyncio.gather(*calls, return_exceptions=True)
         await self._loop.shutdown_default_executor()
 
-    def _refuse_callbacks(self) -> None:
-        """A callback runs in the loop's own thread, which would wait for itself."""
-        if threading.current_thread() is self._thread:
-            raise expected(
-                "studio", "a call by one of its own callbacks", "one from elsewhere, or AsyncStudio"
-            )
+    def _refusal(self) -> InvalidArgument | None:
+        """Of a callback, which runs in the loop's own thread: that would wait for itself."""
+        if threading.current_thread() is not self._thread:
+            return None
+        return expected("studio", "a call by one of its own callbacks", "one from elsewhere, or AsyncStudio")
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        try:
-            self._refuse_callbacks()
-        except InvalidArgument:
+        if refusal := self._refusal():
             call.close()
-            raise
+            raise refusal
         with self._handing_over:
             if self._closed:
                 call.close()

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from packshot_serving.engine.device import DeviceName, require_provider
 from packshot_serving.engine.openvino_runner import require_bf16
 from packshot_serving.installation import find_installation
 from packshot_serving.own_server import GRPC_ADDRESS, SUPERVISED
-from packshot_serving.ports import choose_ports, listens
+from packshot_serving.ports import choose_ports, ipv4, listens
 from packshot_serving.readiness import CHANNEL_OPTIONS, POLL_S, all_ready
 from packshot_serving.repository import lay_out
 from packshot_serving.supervisor import WATCHED
@@ -74,7 +73,7 @@ class TritonServer:
         if bf16 and device == "cuda":
             raise expected("bf16", "device cuda", "a CPU; on a GPU the graphs' own precision counts")
         self.repository = Path(repository).resolve()
-        self.bind = _ipv4(bind)
+        self.bind = ipv4(bind)
         self._device: DeviceName | None = device
         self._bf16 = bf16
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
@@ -275,15 +274,6 @@ class TritonServer:
             process.communicate()
             self._process = None
             self._ports = {}
-
-
-def _ipv4(bind: str) -> str:
-    """The address of a name, which Triton's HTTP and metrics services do not look up."""
-    try:
-        # Its gRPC, HTTP and metrics services each want IPv6 written in another way.
-        return socket.gethostbyname(bind)
-    except (OSError, UnicodeError):
-        raise expected("bind", repr(bind), "an IPv4 address or the name of one") from None
 
 
 def _reason(log: str) -> str | None:

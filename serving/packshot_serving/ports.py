@@ -1,4 +1,4 @@
-"""Which ports a server listens on."""
+"""Which address and ports a server listens on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import socket
 from collections.abc import Mapping
 
 from packshot.errors import ServerStartError, expected
+
+
+def ipv4(bind: str) -> str:
+    """The address of a name, which Triton's HTTP and metrics services do not look up.
+
+    Raises:
+        InvalidArgument: it is an IPv6 address, which each of the services wants written in another way, or
+            nobody knows the name.
+    """
+    try:
+        return socket.gethostbyname(bind)
+    except (OSError, UnicodeError):
+        raise expected("bind", repr(bind), "an IPv4 address or the name of one") from None
 
 
 def choose_ports(asked: Mapping[str, int | None], bind: str) -> dict[str, int]:

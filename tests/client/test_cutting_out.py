@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from packshot import InvalidArgument
 from tests.client.fake_triton import whole_photo
@@ -18,6 +19,14 @@ def test_the_cut_out_is_the_mask_with_the_best_predicted_iou(studio):
     np.testing.assert_array_equal(cutout.image, photo)
     assert [round(one.iou, 3) for one in cutout.alternatives] == [0.7, 0.5]
     assert [one.box[2] for one in cutout.alternatives] == [pytest.approx(90, abs=2), pytest.approx(30, abs=2)]
+
+
+def test_what_is_transparent_in_the_photo_is_no_product(studio):
+    rgba = np.dstack([texture(120, 80), np.full((80, 120), 255, np.uint8)])
+    rgba[:, 10:20, 3] = 0
+    cutout = studio.cut_out(Image.fromarray(rgba), points=[(5, 5)])
+    assert not cutout.mask[:, 10:20].any()
+    assert cutout.mask[:, :10].all()
 
 
 def test_sam_sees_the_photo_in_its_square(studio, triton):

@@ -25,7 +25,7 @@ from packshot import (
 from packshot.contract import MODELS
 from packshot.errors import PackshotError
 from packshot.statuses import plain, translate
-from packshot.transport import infer_inputs
+from packshot.transport import Transport, infer_inputs
 from tests.client.fake_triton import DIMS, FAMILY, FakeTriton, Status, failing, paint_seed, slow
 
 HASTY = Options(timeout_s=5, max_retries=2, first_backoff_s=0.01, max_backoff_s=0.02)
@@ -252,6 +252,17 @@ def test_an_empty_answer_is_the_servers_fault(triton):
 def test_an_address_that_is_none_is_refused_at_once(server):
     with pytest.raises(InvalidArgument, match=r"server: got .*, expected host:port"):
         AsyncStudio(server)
+
+
+@pytest.mark.parametrize(
+    ("server", "proxied", "counts"),
+    [("192.0.2.2:1", True, True), ("192.0.2.2:1", False, False), ("localhost:1", True, False)],
+)
+def test_proxies_of_the_environment_count_only_on_the_way_to_others(server, proxied, counts, monkeypatch):
+    asked = []
+    monkeypatch.setattr("packshot.transport._Client", lambda _, channel_args: asked.extend(channel_args))
+    Transport(server, Options(), proxied=proxied)._connected()
+    assert (("grpc.enable_http_proxy", 0) not in asked) == counts
 
 
 @pytest.mark.parametrize("server", ["localhost:8001", "my_host-1.example:1", "127.0.0.1:65535", "[::1]:8001"])

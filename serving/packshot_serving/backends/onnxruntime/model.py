@@ -57,7 +57,7 @@ class TritonPythonModel:
                 return [response for request in requests for response in self.execute([request])]
             # Left alone, the Python backend would send the traceback to the caller.
             log.exception("%s: a request failed", self.name)
-            # One error object for several responses would crash the server: Triton 2.51 frees it with each.
+            # One error object for the responses of a batch crashes Triton 2.51.
             error = pb_utils.TritonError(f"{self.name}: failed; the server's log has the reason")
             return [pb_utils.InferenceResponse(error=error)]
 
