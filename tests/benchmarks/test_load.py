@@ -12,25 +12,16 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 
 from packshot import Parameters, Unavailable
-from packshot_bench.context import Context
 from packshot_bench.job import make_job
-from packshot_bench.probe import Probe
 from packshot_bench.results import WHOLE, Report
 from packshot_bench.scenarios.load import Concurrency, Load, MixedSteps, OpenLoop, poisson, started
 from packshot_bench.subjects.figures import figures
 from packshot_bench.subjects.painters import MODEL, Work
 from tests.benchmarks.test_results import ENVIRONMENT
-from tests.families import exported
 from tests.integration.generations import PICTURE_TOLERANCE
 
 SIDE = 64
 MIXED = MixedSteps(side=SIDE, steps=(2, 5), requests=6, callers=2)
-
-
-@pytest.fixture(scope="module")
-def context():
-    checkpoints, repository = exported("tiny-sd2")
-    return Context(repository, checkpoints, 1, lambda _: None, Probe())
 
 
 @pytest.fixture(scope="module")
