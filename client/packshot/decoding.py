@@ -52,5 +52,7 @@ def decoding(what: str) -> Iterator[None]:
 
 def opened(file: Path | IO[bytes]) -> Image.Image:
     """The image in a file of one of the formats for photos; to be used while :func:`decoding`."""
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise OSError("it is no regular file")  # a pipe would be waited for
     Image.init()
     return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])

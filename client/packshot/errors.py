@@ -5,6 +5,7 @@
     PackshotError
      ├── InvalidArgument (also a ValueError)   the caller's mistake; found before any work is queued
      ├── Unavailable                           overloaded, starting or gone; may be tried again
+     │    └── Overloaded                       well, and with a full queue
      ├── DeadlineExceeded (also a TimeoutError)
      ├── Cancelled                             the caller gave its request up
      ├── RepositoryError                       a model repository that is incomplete or altered
@@ -40,6 +41,10 @@ class Unavailable(PackshotError):
 
     code = "UNAVAILABLE"
     exit_code = 3
+
+
+class Overloaded(Unavailable):
+    """The server's queue is full: it is well, and will have room."""
 
 
 class DeadlineExceeded(PackshotError, TimeoutError):

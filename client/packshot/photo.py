@@ -102,7 +102,7 @@ def _from_pil(image: Image.Image, what: str) -> Photo:
         rgba = upright.convert("RGBA")
         alpha = np.asarray(rgba.getchannel("A"))
         upright = rgba
-    return Photo(np.asarray(_to_srgb(upright, image.info.get("icc_profile"))), alpha)
+    return Photo(np.asarray(_to_srgb(upright, image.info.get("icc_profile"), what)), alpha)
 
 
 def _sixteen_bits(image: Image.Image, what: str) -> Photo:
@@ -117,7 +117,7 @@ def _sixteen_bits(image: Image.Image, what: str) -> Photo:
     return Photo(photo.image, np.where(values == transparent, np.uint8(0), np.uint8(255)))
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _to_srgb(image: Image.Image, profile: bytes | None, what: str) -> Image.Image:
     """RGB in sRGB. Phones save photos in wider colour spaces; read as sRGB they would look dull."""
     if profile and image.mode in ("RGB", "RGBA", "CMYK"):
         rgb = image.convert("RGB") if image.mode == "RGBA" else image
@@ -127,7 +127,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 rgb, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
             )
         except (ImageCms.PyCMSError, OSError) as error:
-            warnings.warn(f"the photo's colour profile was ignored: {error}", stacklevel=2)
+            warnings.warn(f"{what}: its colour profile was ignored: {error}", stacklevel=2)
         else:
             if converted is not None:
                 return converted

@@ -8,6 +8,7 @@ from packshot.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidArgument,
+    Overloaded,
     PackshotError,
     RepositoryError,
     Unavailable,
@@ -29,6 +30,8 @@ ERRORS: dict[str, type[PackshotError]] = {
 _ENDED_FIRST = "Internal error from Core"
 #: Triton's words, with whatever status, while it stops, and when a model's process has died.
 _STOPPING = re.compile("server is stopping|stopped accepting|has no available versions|is not healthy")
+#: The denoiser's words, and Triton's.
+_FULL = re.compile("queue is full|exceeds maximum queue size", re.IGNORECASE)
 NO_SERVER = "no server answers there"
 _WENT_AWAY = "the server went away during the call"
 SEE_LOG = "; the server's log says more"
@@ -61,7 +64,9 @@ def translate(status: str | None, message: str, server: str) -> PackshotError:
         return InvalidArgument(text)
     if _STOPPING.search(text):
         return Unavailable(f"{server}: the server is stopping")
-    if kind is Unavailable and re.search(r"parsing HTTP/2|http1", text, re.IGNORECASE):
+    if kind is Unavailable and _FULL.search(text):
+        kind = Overloaded
+    elif kind is Unavailable and re.search(r"parsing HTTP/2|http1", text, re.IGNORECASE):
         text = "something answers there, but not gRPC; a server's gRPC port is 8001 unless told otherwise"
     elif kind is Unavailable and re.search("failed to connect|connection refused", text, re.IGNORECASE):
         text = NO_SERVER

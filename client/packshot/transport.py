@@ -234,7 +234,7 @@ class Transport:
             pause_s = self._pause_s(attempt)
             if attempt == self._options.max_retries or time.monotonic() + pause_s >= deadline:
                 # What began it says more than how the last retry ended.
-                raise Unavailable(f"{self.server}: {'; then '.join(reasons)}")
+                raise type(failure)(f"{self.server}: {'; then '.join(reasons)}")
             await asyncio.sleep(pause_s)
         raise DeadlineExceeded(f"{self.server}: no answer within {self._options.timeout_s:g} s")
 

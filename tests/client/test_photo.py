@@ -157,10 +157,12 @@ def test_a_colour_profile_is_applied():
     np.testing.assert_allclose(load_photo(encoded(image, icc_profile=srgb)).image, np.asarray(image), atol=1)
 
 
-def test_a_broken_colour_profile_is_ignored_with_a_warning():
+def test_a_broken_colour_profile_is_ignored_with_a_warning(tmp_path):
     image = Image.fromarray(np.full((4, 4, 3), 90, np.uint8))
-    with pytest.warns(UserWarning, match="colour profile was ignored"):
-        photo = load_photo(encoded(image, icc_profile=b"no profile"))
+    path = tmp_path / "odd.png"
+    path.write_bytes(encoded(image, icc_profile=b"no profile"))
+    with pytest.warns(UserWarning, match=r"photo .*odd\.png: its colour profile was ignored"):
+        photo = load_photo(path)
     assert (photo.image == 90).all()
 
 

@@ -10,7 +10,7 @@ import packshot
 
 NAMES = [
     "AsyncStudio", "Composition", "Cutout", "DeadlineExceeded", "ExportError", "Family", "InternalError",
-    "InvalidArgument", "Options", "PackshotError", "Parameters", "Photo", "Placement",
+    "InvalidArgument", "Options", "Overloaded", "PackshotError", "Parameters", "Photo", "Placement",
     "PromptTruncatedWarning", "RepositoryError", "ServerStartError", "Shot", "StepProgress", "Studio", "Unavailable",
     "__version__", "canny", "compose", "load_photo", "paste_back", "read_made_by",
 ]  # fmt: skip

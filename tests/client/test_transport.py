@@ -18,6 +18,7 @@ from packshot import (
     InternalError,
     InvalidArgument,
     Options,
+    Overloaded,
     RepositoryError,
     Studio,
     Unavailable,
@@ -102,7 +103,7 @@ def test_unavailable_is_tried_again(triton):
 def test_it_gives_up_after_the_last_retry(triton):
     busy = failing(99, grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size", paint_seed)
     triton.models["generate"] = busy
-    with pytest.raises(Unavailable, match=f"{triton.address}: Exceeds maximum queue size"):
+    with pytest.raises(Overloaded, match=f"{triton.address}: Exceeds maximum queue size"):
         generate(triton)
     assert len(triton.calls) == 3
 

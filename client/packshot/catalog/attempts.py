@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from packshot.catalog.work import Task, Tell, make
-from packshot.errors import DeadlineExceeded, InternalError, PackshotError, RepositoryError, Unavailable
+from packshot.errors import (
+    DeadlineExceeded,
+    InternalError,
+    Overloaded,
+    PackshotError,
+    RepositoryError,
+    Unavailable,
+)
 from packshot.options import Options
 from packshot.studio import AsyncStudio
 
@@ -39,6 +48,7 @@ class Attempts:
 
     def __init__(self, servers: Sequence[str], timeout_s: float) -> None:
         options = Options(timeout_s=timeout_s, max_retries=2)
+        self._timeout_s = timeout_s
         self._studios = [AsyncStudio(server, options) for server in servers]
         self._servers = servers
         self._next = 0
@@ -68,6 +78,8 @@ class Attempts:
     async def make(self, task: Callable[[], Task], folder: Path, tell: Tell) -> None:
         """Make an item's pictures.
 
+        A full queue is waited out for as long as a request may take: it says nothing against the server.
+
         Args:
             task: asked before each try for what is still to be made.
             folder: of the catalogue.
@@ -81,12 +93,16 @@ class Attempts:
         # Whose turn it is for the item; its next tries go on from there, however many others begin between.
         first = self._next
         self._next += 1
-        for attempt in range(_ATTEMPTS):
-            studio = self._studios[(first + attempt) % len(self._studios)]
+        attempts = 0
+        room_by = time.monotonic() + self._timeout_s
+        for turn in itertools.count():
+            studio = self._studios[(first + turn) % len(self._studios)]
             try:
                 await make(studio, task(), folder, tell)
-            except (Unavailable, DeadlineExceeded):
-                if attempt == _ATTEMPTS - 1:
+            except (Unavailable, DeadlineExceeded) as error:
+                waits = isinstance(error, Overloaded) and time.monotonic() < room_by
+                attempts += not waits
+                if attempts == _ATTEMPTS:
                     raise
             except RepositoryError as error:
                 # It serves something else by now; so it would be for every item.
@@ -99,5 +115,5 @@ class Attempts:
                 raise Fault(f"{type(error).__name__}: {error}") from error
             else:
                 return
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**turn)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 from collections.abc import Iterable
 
 from packshot.arrays import shown
-from packshot.catalog.styles import FIELDS, PARAMETERS
+from packshot.catalog.gate import Thresholds
+from packshot.catalog.styles import OWN
 from packshot.errors import expected
 
 #: Every column that means something by itself.
 KNOWN = (
-    "sku", "photo", "mask", "points", "labels", "boxes", "style", "num_images", "seed", *FIELDS, *PARAMETERS,
+    "sku", "photo", "mask", "points", "labels", "boxes", "style", "num_images", "seed", *OWN,
 )  # fmt: skip
+#: What is a column's name nowhere, and somebody may think so.
+_ELSEWHERE = {
+    **{field.name: f"it in the column gate, {{{field.name}: …}}" for field in dataclasses.fields(Thresholds)},
+    "keep_best": "the option --keep-best",
+    "layout": "its fields as columns of their own",
+}
 #: Of two names, the share of their letters that agree, above which one is the other misspelt.
 _ALIKE = 0.9
 
@@ -32,7 +40,7 @@ def check_names(columns: Iterable[str], used: Iterable[str]) -> None:
         InvalidArgument: there is one.
     """
     for name in sorted(set(columns) - set(KNOWN) - set(used), key=str):
-        meant = _meant(name)
+        meant = _ELSEWHERE.get(name) or _meant(name)
         if meant is not None:
             raise expected(
                 f"column {shown(name)}", "a name that nothing uses", f"{meant}, or a name less like it"

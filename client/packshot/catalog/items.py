@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from PIL import Image
 from packshot.arrays import shown
 from packshot.catalog.columns import check_names
 from packshot.catalog.lines import Line, read_lines
-from packshot.catalog.styles import DEFAULT_STYLE, FIELDS, PARAMETERS, Style, template_columns
+from packshot.catalog.styles import DEFAULT_STYLE, OWN, PARAMETERS, Style, template_columns
 from packshot.checks import integer
 from packshot.decoding import MAX_PIXELS, MAX_SIDE_PX, SIZE_LIMIT, decoding, opened
 from packshot.errors import InvalidArgument, expected
@@ -186,7 +187,7 @@ class Reader:
     def _style(self, values: Mapping[str, Any]) -> Style:
         style = self._named(values)
         known = f"one of {', '.join(self.styles)}" if self.styles else "a file of styles"
-        own = {key: value for key, value in values.items() if key in FIELDS or key in PARAMETERS}
+        own = {key: value for key, value in values.items() if key in OWN}
         if style is None and "style" not in values:
             # No style at all: the line has to say what it wants.
             if not own.keys() & {"prompt", "background_color", "preset"}:
@@ -276,6 +277,8 @@ def _plain(column: str, value: Any) -> Any:
     if column in _NUMBERS and isinstance(value, str):
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
+    if column in _NUMBERS and isinstance(value, Decimal):
+        value = float(value)
     if column in _WHOLE and isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +18,9 @@ from packshot.catalog.ledger import Ledger
 from packshot.catalog.plan import Checked, Shard, check, items_of
 from packshot.catalog.reports import write_reports
 from packshot.catalog.runner import Books, OnItem, Runner, Settings
-from packshot.catalog.settling import disk_error
 from packshot.catalog.state import State
 from packshot.catalog.styles import Style, load_styles
-from packshot.errors import expected
+from packshot.errors import PackshotError, expected
 
 Engine = Literal["local", "ray"]
 _JOB_FILE = "catalog.json"
@@ -51,13 +51,16 @@ class Job:
         styles: dict[str, Style] = load_styles(Path(self.styles)) if self.styles else {}
         return Reader(Path(self.manifest), styles)
 
-    def check(self, shard: Shard) -> Checked:
+    def check(self, shard: Shard, state: State | None = None) -> Checked:
         """Read the manifest through, and find all its mistakes.
+
+        Args:
+            state: of the catalogue; None before its first run.
 
         Raises:
             InvalidArgument: the manifest or its styles cannot be read at all.
         """
-        return check(self.reader(), shard)
+        return check(self.reader(), shard, state)
 
     def write(self, folder: Path) -> None:
         """Write it into a catalogue's folder."""
@@ -101,6 +104,7 @@ def run(
     servers: Sequence[str],
     how: How,
     on_item: OnItem,
+    on_problem: Callable[[Problem], None],
     problems: Sequence[Problem] = (),
 ) -> dict[str, Any]:
     """Work off a checked manifest.
@@ -111,6 +115,7 @@ def run(
         servers: ``host:port`` of each.
         how: to go about it.
         on_item: told of every item.
+        on_problem: told of mistakes that were not there when the manifest was checked.
         problems: the manifest's mistakes that are left out, for the reports.
 
     Returns:
@@ -119,13 +124,20 @@ def run(
     Raises:
         PackshotError: the run ended early; what was done is kept. Reports are written all the same.
     """
+    left_out, known = [*problems], {(problem.line, problem.message) for problem in problems}
+
+    def tell(problem: Problem) -> None:
+        if (problem.line, problem.message) not in known:
+            left_out.append(problem)
+            on_problem(problem)
+
     settings = Settings(folder, tuple(servers), how.max_in_flight, job.keep_best, how.retry, how.timeout_s)
     try:
         with Ledger(folder, how.shard.name) as ledger:
             job.write(folder)  # not before: a run that is refused may not change what another one goes by
             forget_partial(folder, how.shard.count > 1)
             books = Books(settings, ledger, State(folder), on_item)
-            items = items_of(job.reader(), how.shard)
+            items = items_of(job.reader(), how.shard, tell)
             try:
                 if how.engine == "ray":
                     ray_engine.run(settings, books, items)
@@ -134,8 +146,17 @@ def run(
             except BaseException:
                 # On a full disk they cannot be written either; what filled it is to be told, not that.
                 with contextlib.suppress(OSError):
-                    write_reports(folder, State(folder), how.shard, problems)
+                    write_reports(folder, State(folder), how.shard, left_out)
                 raise
-            return write_reports(folder, State(folder), how.shard, problems)
+            return write_reports(folder, State(folder), how.shard, left_out)
+    except PackshotError:  # a DeadlineExceeded is an OSError, too
+        raise
     except OSError as error:
-        raise disk_error(error) from error
+        raise _disk_error(error) from error
+
+
+def _disk_error(error: OSError) -> PackshotError:
+    """What the operator is told when a file cannot be written."""
+    why = error.strerror or str(error)
+    hint = "; make room, and run the same command again" if error.errno == errno.ENOSPC else ""
+    return PackshotError(f"{error.filename or 'output'}: {why}{hint}")

@@ -22,7 +22,7 @@ from packshot.catalog.delivery import sync
 from packshot.errors import PackshotError, expected
 
 _NAME = "ledger.jsonl"
-_OURS = re.compile(r"ledger(-\d+-of-\d+)?\.jsonl")
+_OURS = re.compile(r"ledger(-\d+-of-(?P<count>\d+))?\.jsonl")
 
 
 class Ledger:
@@ -43,9 +43,13 @@ class Ledger:
             self._file = held.enter_context(self.path.open("a+b", buffering=0))
             _lock(self.path, self._file, fcntl.LOCK_EX)
             if shard:
-                # Shards work beside each other, but not beside a run of everything.
+                # Shards work beside each other, but not beside a run of everything, nor of other parts.
                 whole = folder / _NAME
                 _lock(whole, held.enter_context(whole.open("a+b")), fcntl.LOCK_SH)
+                for other in _ledgers(folder):
+                    if _count(other) not in (None, _count(self.path)):
+                        with other.open("rb") as file:
+                            _lock(other, file, fcntl.LOCK_SH)
             _cut_torn_line(self.path)
             sync(folder)
             self._held = held.pop_all()
@@ -65,8 +69,11 @@ class Ledger:
             Where its line begins, in bytes.
 
         Raises:
-            OSError: the disk is full or broken; the line is cut off again if that is possible.
+            OSError: the disk is full or broken; the line is cut off again if that is possible. Or the
+                file has been moved or removed: nobody would find the line.
         """
+        if not self._is_in_place():
+            raise FileNotFoundError(errno.ENOENT, "moved or removed during the run", str(self.path))
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         before = os.fstat(self._file.fileno()).st_size
         try:
@@ -77,6 +84,12 @@ class Ledger:
             self._file.truncate(before)
             raise
         return before
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
 
 
 def records(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
@@ -90,7 +103,7 @@ def records(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
     Raises:
         InvalidArgument: a line in the middle is not a record: somebody else wrote there.
     """
-    for path in sorted(path for path in folder.glob("ledger*.jsonl") if _OURS.fullmatch(path.name)):
+    for path in _ledgers(folder):
         offset = 0
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -104,6 +117,16 @@ def records(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
                     raise expected(f"{path}, line {number}", "something else", "a record of ours")
                 yield path, offset, record
                 offset += len(line)
+
+
+def _ledgers(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("ledger*.jsonl") if _OURS.fullmatch(path.name))
+
+
+def _count(path: Path) -> str | None:
+    """Of how many shards a ledger is one's; None: of a run of everything."""
+    ours = _OURS.fullmatch(path.name)
+    return ours and ours["count"]
 
 
 def _lock(path: Path, file: IO[bytes], how: int) -> None:

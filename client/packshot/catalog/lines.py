@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from packshot.catalog.extra import needing
 from packshot.errors import InvalidArgument, expected
 
 #: Columns of CSV that hold more than text; their cells are JSON.
-_JSON_COLUMNS = ("points", "labels", "boxes")
+_JSON_COLUMNS = ("points", "labels", "boxes", "parameters", "gate")
 #: Rows of Parquet that are read at a time.
 _PARQUET_ROWS = 256
 
@@ -111,7 +111,7 @@ def _csv(manifest: Path) -> Iterator[Line]:
                 yield Line(reader.line_num, {}, got)
 
 
-def _heading(manifest: Path, row: list[str]) -> list[str]:
+def _heading(manifest: Path, row: Sequence[str]) -> list[str]:
     """The names of the columns; of two with the same name one would be lost. Empty ones are no columns."""
     names = [name.strip() for name in row]
     for name in names:
@@ -136,14 +136,27 @@ def _parquet(manifest: Path) -> Iterator[Line]:
     number = 0
     try:
         with parquet.ParquetFile(manifest) as file:
+            names = _heading(manifest, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
-                for row in batch.to_pylist():
+                for row in range(batch.num_rows):
                     number += 1
-                    yield Line(number, {name: value for name, value in row.items() if value is not None})
+                    values = {name: _value(batch.column(i)[row]) for i, name in enumerate(names) if name}
+                    yield Line(number, {name: each for name, each in values.items() if each is not None})
     except (OSError, ValueError) as error:  # pyarrow's own errors are these
         if isinstance(error, InvalidArgument):
             raise
         raise expected("manifest", f"{manifest} ({error})", "a Parquet file") from None
+
+
+def _value(scalar: Any) -> Any:
+    """A cell as Python's value; None for one that Python has none for, such as a day in the year 10000.
+
+    What uses it finds it empty, and most columns nothing uses.
+    """
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, LookupError, NotImplementedError):
+        return None
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Line]]] = {

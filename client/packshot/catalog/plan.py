@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,18 @@ class Checked:
 
     Attributes:
         items: of this shard that have no mistake.
+        untouched: of them, those of which the catalogue knows nothing yet.
         problems: all mistakes, of all shards.
     """
 
     items: int
+    untouched: int
     problems: list[Problem]
+
+    @property
+    def left_out(self) -> int:
+        """Lines with mistakes."""
+        return len({problem.line for problem in self.problems})
 
     def refuse(self) -> None:
         """Raise an error if there are mistakes; whoever asked has told them one by one.
@@ -74,20 +81,36 @@ class Checked:
             raise expected("manifest", count, "none, or --skip-invalid; nothing was started")
 
 
-def check(reader: Reader, shard: Shard) -> Checked:
-    """Read a manifest through."""
-    checked = Checked(0, [])
+def check(reader: Reader, shard: Shard, state: State | None = None) -> Checked:
+    """Read a manifest through.
+
+    Args:
+        state: of the catalogue; None before its first run.
+    """
+    checked = Checked(0, 0, [])
     for each in reader:
         if isinstance(each, Item):
             checked.items += shard.has(each.sku)
+            checked.untouched += shard.has(each.sku) and each.sku not in (state or ())
         else:
             checked.problems += each
     return checked
 
 
-def items_of(reader: Reader, shard: Shard) -> Iterator[Item]:
-    """The items of a shard that have no mistake."""
-    return (each for each in reader if isinstance(each, Item) and shard.has(each.sku))
+def items_of(reader: Reader, shard: Shard, on_problem: Callable[[Problem], None]) -> Iterator[Item]:
+    """The items of a shard that have no mistake.
+
+    Args:
+        on_problem: told of mistakes that are the shard's as far as can be seen.
+    """
+    for each in reader:
+        if isinstance(each, Item):
+            if shard.has(each.sku):
+                yield each
+            continue
+        for problem in each:
+            if problem.sku is None or shard.has(problem.sku):
+                on_problem(problem)
 
 
 def task_of(

@@ -16,7 +16,6 @@ from packshot.catalog.attempts import Attempts, Gone
 from packshot.catalog.extra import needing
 from packshot.catalog.items import Item
 from packshot.catalog.runner import Books, Settings
-from packshot.catalog.settling import disk_error
 from packshot.catalog.work import Task
 from packshot.errors import PackshotError, Unavailable
 
@@ -31,14 +30,14 @@ def run(settings: Settings, books: Books, items: Iterator[Item]) -> None:
     each of the servers.
 
     Raises:
-        PackshotError: Ray is not installed, or as :meth:`packshot.catalog.runner.Runner.run`.
+        PackshotError, OSError: Ray is not installed, or as :meth:`packshot.catalog.runner.Runner.run`.
     """
     ray, data = needing("ray", "ray"), needing("ray", "ray.data")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
     data.DataContext.get_current().enable_progress_bars = False
     artifacts = asyncio.run(_artifacts(settings))
-    tasks = books.tasks(items, artifacts)
+    tasks = (task for task in books.tasks(items, artifacts) if task is not None)
     while chunk := list(islice(tasks, _CHUNK)):
         rows = data.from_items([{"task": pickle.dumps(task)} for task in chunk])
         made = rows.map_batches(
@@ -65,9 +64,10 @@ def _enter(books: Books, outcomes: list[Outcome]) -> None:
     for task, _, error in outcomes:
         if isinstance(error, Gone):
             raise Unavailable(str(error))
-        if isinstance(error, OSError):
-            raise disk_error(error)
-        books.close_item(task, error)
+        if isinstance(error, PackshotError | None):  # a DeadlineExceeded is an OSError, too
+            books.close_item(task, error)
+        else:
+            raise error
 
 
 #: A task, the records of its pictures, and why there are not all of them.

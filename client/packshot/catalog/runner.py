@@ -13,11 +13,12 @@ from packshot.catalog.attempts import Attempts, Fault, Gone
 from packshot.catalog.items import Item
 from packshot.catalog.ledger import Ledger
 from packshot.catalog.plan import task_of
-from packshot.catalog.settling import disk_error, failure, settle
+from packshot.catalog.settling import failure, settle
 from packshot.catalog.state import State
 from packshot.catalog.work import Task
 from packshot.errors import DeadlineExceeded, InternalError, PackshotError, Unavailable
 
+_END: Any = object()
 #: Called with every item's last record, and whether this run made it or found it.
 OnItem = Callable[[dict[str, Any], bool], None]
 
@@ -57,8 +58,8 @@ class Books:
         self._settings, self._ledger, self._state, self._on_item = settings, ledger, state, on_item
         self._failed_in_a_row = 0
 
-    def tasks(self, items: Iterator[Item], artifacts: str) -> Iterator[Task]:
-        """What is to be done, item by item; the others are told of at once.
+    def tasks(self, items: Iterator[Item], artifacts: str) -> Iterator[Task | None]:
+        """What is to be done for each item; None for nothing, which is told of at once.
 
         Args:
             items: of the manifest.
@@ -66,28 +67,19 @@ class Books:
         """
         settings = self._settings
         for item in items:
-            try:
-                task = task_of(
-                    item, self._state, settings.folder, artifacts, settings.keep_best, settings.retry
-                )
-            except OSError as error:
-                raise disk_error(error) from error
-            if task is not None:
-                yield task
-            elif (last := self._state.last(item.sku)) is not None:
+            task = task_of(item, self._state, settings.folder, artifacts, settings.keep_best, settings.retry)
+            if task is None and not settings.retry and (last := self._state.last(item.sku)) is not None:
                 self._on_item(last, False)
+            yield task
 
     def enter(self, record: dict[str, Any]) -> None:
         """Write a record, with the time, and learn of it.
 
         Raises:
-            PackshotError: it cannot be written.
+            OSError: it cannot be written.
         """
         record = {**record, "at": round(time.time(), 3)}
-        try:
-            offset = self._ledger.append(record)
-        except OSError as error:
-            raise disk_error(error) from error
+        offset = self._ledger.append(record)
         self._state.take(self._ledger.path, offset, record)
 
     def made(self, task: Task) -> Task:
@@ -103,7 +95,7 @@ class Books:
 
         Raises:
             Unavailable: the servers have failed so many items in a row that they would fail them all.
-            PackshotError: the disk is full or broken.
+            OSError: the disk is full or broken.
         """
         self._count(error)
         last = self._state.last(task.item.sku)
@@ -113,12 +105,7 @@ class Books:
             unsettled = self._state.pictures(task.item.sku)
             known = {picture["key"]: picture for picture in (last or {}).get("pictures", [])} | unsettled
             made = [known[key] for key in task.keys.pictures]
-            try:
-                record = settle(
-                    task, made, self._settings.folder, self._settings.keep_best, last, [*unsettled]
-                )
-            except OSError as problem:
-                raise disk_error(problem) from problem
+            record = settle(task, made, self._settings.folder, self._settings.keep_best, last, [*unsettled])
         self.enter(record)
         self._on_item(record, True)
 
@@ -153,7 +140,8 @@ class Runner:
 
         Raises:
             Unavailable: the servers are gone for longer than the retries last.
-            PackshotError: the disk is full, or the servers are not alike.
+            PackshotError: the servers are not alike.
+            OSError: the disk is full or broken.
         """
         settings = self._settings
         room = asyncio.Semaphore(settings.max_in_flight)
@@ -161,7 +149,10 @@ class Runner:
             tasks = self._books.tasks(items, await attempts.artifacts())
             try:
                 async with asyncio.TaskGroup() as group:
-                    while (task := await asyncio.to_thread(next, tasks, None)) is not None:
+                    # One at a time, whether there is something to do for it or not: so it can be stopped.
+                    while (task := await asyncio.to_thread(next, tasks, _END)) is not _END:
+                        if task is None:
+                            continue
                         await room.acquire()
                         job = group.create_task(self._one(attempts, task))
                         job.add_done_callback(lambda _: room.release())
@@ -177,8 +168,6 @@ class Runner:
             await attempts.make(lambda: self._books.made(task), self._settings.folder, self._enter)
         except PackshotError as error:
             problem = error
-        except OSError as error:
-            raise disk_error(error) from error
         async with self._turn:
             await asyncio.to_thread(self._books.close_item, task, problem)
 

@@ -78,7 +78,8 @@ def settle(
 def is_there(record: Mapping[str, Any], folder: Path) -> bool:
     """Whether a settled item's files are where its record says."""
     paths = [folder / picture["path"] for picture in record["pictures"]]
-    return all(path.is_file() and path.with_suffix(".json").is_file() for path in paths)
+    files = [file for path in paths for file in (path, path.with_suffix(".json"))]
+    return all(file.is_file() and file.stat().st_size for file in files)
 
 
 def found(item: Item, record: Mapping[str, Any], folder: Path) -> Path | None:
@@ -196,10 +197,3 @@ def failure(task: Task, error: PackshotError, last: Mapping[str, Any] | None) ->
         "cutout": (last or {}).get("cutout"),
         "pictures": (last or {}).get("pictures", []),
     }
-
-
-def disk_error(error: OSError) -> PackshotError:
-    """What the operator is told when a file cannot be written."""
-    why = error.strerror or str(error)
-    hint = "; make room, and run the same command again" if error.errno == errno.ENOSPC else ""
-    return PackshotError(f"{error.filename or 'output'}: {why}{hint}")

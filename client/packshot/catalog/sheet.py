@@ -20,6 +20,8 @@ from packshot.catalog.work import THUMBNAILS
 
 #: Products on a page.
 PER_PAGE = 100
+#: Pages before and after one that it has links to, besides the first and the last.
+_NEAR = 5
 _ALL, _ATTENTION = "index", "attention"
 _TITLES = {_ALL: "Everything", _ATTENTION: "Needs attention"}
 
@@ -83,7 +85,8 @@ def _document(
     totals = [f"{count} {escape(status.lower())}" for status, count in sorted(summary["items"].items())]
     totals += [f"{count} × {escape(reason.lower())}" for reason, count in sorted(summary["failures"].items())]
     views = [_link(_page(view, 1), f"{_TITLES[view]} ({size})", view == kind) for view, size in sizes.items()]
-    turns = [_link(_page(kind, page), str(page), page == number) for page in range(1, pages + 1)]
+    near = range(max(1, number - _NEAR), min(pages, number + _NEAR) + 1)
+    turns = [_link(_page(kind, page), str(page), page == number) for page in sorted({1, *near, pages})]
     body = "\n".join(articles) or "<p>Nothing here.</p>"
     return f"""<!doctype html>
 <html lang="en">

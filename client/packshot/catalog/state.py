@@ -59,6 +59,10 @@ class State:
         if last is None or last.path == path or last.at <= at:
             self._last[sku] = _Last(path, offset, record["key"], record.get("status") or record["code"], at)
 
+    def __contains__(self, sku: str) -> bool:
+        """Whether an item has been settled or has failed."""
+        return _digest(sku) in self._last
+
     def last(self, sku: str) -> dict[str, Any] | None:
         """An item's last record: how it was settled, or why it failed."""
         last = self._last.get(_digest(sku))

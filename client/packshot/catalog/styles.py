@@ -154,9 +154,11 @@ class Style:
         return dataclasses.replace(style, **filled)
 
 
-#: What a line may set itself, besides the parameters.
+#: What a style has, besides its groups.
 FIELDS = tuple(f.name for f in dataclasses.fields(Style) if f.name not in ("layout", *_GROUPS)) + _LAYOUT
 PARAMETERS = tuple(f.name for f in dataclasses.fields(Parameters))
+#: All that a style has names for; a line may set it itself.
+OWN = (*FIELDS, *_GROUPS, *PARAMETERS)
 
 
 def changed(style: Style, values: Mapping[str, Any]) -> Style:

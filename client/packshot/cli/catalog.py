@@ -55,6 +55,8 @@ _MAX_IN_FLIGHT = 8
 _MOST_IN_FLIGHT = 1024
 #: What became of lines that have no item: wrong from the first, or since the run began.
 _LEFT_OUT, _VANISHED = "lines left out", "lines with new mistakes"
+#: What a retry leaves to the next run.
+_UNTOUCHED = "not begun"
 #: Exit status of a run that ended, with something not delivered.
 NOT_ALL = 10
 
@@ -87,10 +89,11 @@ def run_command(
     check_output(output, output)
     with CatalogProgress() as progress:
         checked = _checked(progress, job, part)
+        if not job.skip_invalid:
+            checked.refuse()
         make_folder(output, output)
         _go(progress, job, output, server, repository, checked.items, how, checked.problems)
-    counts = progress.counts + Counter({_LEFT_OUT: len({problem.line for problem in checked.problems})})
-    _end(output, counts + Counter({_VANISHED: progress.untold}))
+    _end(output, progress.counts + Counter({_LEFT_OUT: checked.left_out, _VANISHED: progress.untold}))
 
 
 @catalog.command("retry")
@@ -103,16 +106,18 @@ def retry_command(
     engine: EngineOption = "local",
     timeout_s: connection.TimeoutS = connection.DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Try again what failed, and nothing else."""
+    """Try again what failed, and nothing else; lines with mistakes are left out."""
     job, part = Job.read(folder), Shard.parse(shard)
     how = _how(part, max_in_flight, engine, True, timeout_s)
-    failed = sum(record["kind"] == "error" and part.has(record["sku"]) for record in State(folder))
+    state = State(folder)
+    failed = sum(record["kind"] == "error" and part.has(record["sku"]) for record in state)
     with CatalogProgress() as progress:
+        checked = _checked(progress, job, part, state)
         if failed:
-            checked = _checked(progress, job, part)
             _go(progress, job, folder, server, repository, failed, how, checked.problems)
     records = [record for record in State(folder) if part.has(record["sku"])]
-    _end(folder, Counter(record.get("status") or record["code"] for record in records))
+    counts = Counter(record.get("status") or record["code"] for record in records)
+    _end(folder, counts + Counter({_LEFT_OUT: checked.left_out, _UNTOUCHED: checked.untouched}))
 
 
 @catalog.command("status")
@@ -129,6 +134,7 @@ def validate_command(manifest: Manifest, styles: Styles = None) -> None:
     job = _job(manifest, styles, None, False)
     with CatalogProgress() as progress:
         checked = _checked(progress, job, Shard())
+        checked.refuse()
     typer.echo(f"{checked.items} products, no mistakes")
 
 
@@ -138,6 +144,10 @@ def _job(manifest: Path, styles: Path | None, keep_best: int | None, skip_invali
         styles = beside
     if not manifest.is_file():
         raise expected("MANIFEST", f"{manifest}: no such file", "a manifest")
+    try:
+        str(manifest.absolute()).encode()  # records are UTF-8, and have the photos' paths
+    except UnicodeEncodeError:
+        raise expected("MANIFEST", ascii(str(manifest.absolute())), "a path in UTF-8") from None
     return Job(str(manifest.absolute()), str(styles.absolute()) if styles else None, keep_best, skip_invalid)
 
 
@@ -147,19 +157,17 @@ def _how(part: Shard, max_in_flight: int, engine: Engine, retry: bool, timeout_s
     return How(part, max_in_flight, engine, retry, timeout_s)
 
 
-def _checked(progress: CatalogProgress, job: Job, part: Shard) -> Checked:
-    """The manifest read through, each of its mistakes told on a line of its own.
-
-    Raises:
-        InvalidArgument: there are some, and they are not to be left out.
-    """
+def _checked(progress: CatalogProgress, job: Job, part: Shard, state: State | None = None) -> Checked:
+    """The manifest read through, each of its mistakes told on a line of its own."""
     progress.say("checking the manifest")
-    checked = job.check(part)
+    checked = job.check(part, state)
     for problem in checked.problems:
-        typer.echo(f"packshot: {' '.join(str(problem).split())}", err=True)
-    if not job.skip_invalid:
-        checked.refuse()
+        _tell(problem)
     return checked
+
+
+def _tell(problem: Problem) -> None:
+    typer.echo(f"packshot: {' '.join(str(problem).split())}", err=True)
 
 
 def _go(
@@ -174,7 +182,7 @@ def _go(
 ) -> None:
     with _servers(progress, servers, repository) as addresses:
         progress.begin(items)
-        run(job, folder, addresses, how, progress.show, problems)
+        run(job, folder, addresses, how, progress.show, _tell, problems)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -48,7 +49,7 @@ class CatalogProgress:
         """Name what is under way."""
         self._progress.update(self._task, description=what)
         if not self._live:
-            typer.echo(f"packshot: {what}", err=True)
+            _log(what)
 
     @property
     def untold(self) -> int:
@@ -75,5 +76,14 @@ class CatalogProgress:
         done = self.counts.total()
         if not self._live and (now - self._said >= _EVERY_S or done == self._items):
             self._said = now
-            left = (self._items - done) * (now - self._began) / max(1, self._fresh)
-            typer.echo(f"packshot: {done}/{self._items}  {rate}  ETA {left / 60:.1f} min  {told}", err=True)
+            eta = ""  # what was found to be done says nothing about how long the rest takes
+            if self._fresh:
+                left_s = (self._items - done) * (now - self._began) / self._fresh
+                eta = f"  ETA {left_s / 60:.1f} min"
+            _log(f"{done}/{self._items}  {rate}{eta}  {told}")
+
+
+def _log(line: str) -> None:
+    # Whoever read it may be gone; the work is not to end with that.
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo(f"packshot: {line}", err=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,6 +32,15 @@ def test_a_line_says_what_is_made_of_which_photo(read, shop):
 def test_a_prompt_is_all_that_a_line_without_style_needs(read):
     (item,), _ = read(line(style=None, prompt="a cup at {place}", place="sea"))
     assert item.style.prompt == "a cup at sea"
+
+
+def test_a_line_may_have_a_gate_and_parameters_as_a_style_has(read):
+    (item,), problems = read(
+        line(gate={"max_clipped": 0.25}, parameters={"num_inference_steps": 3}, guidance_scale=4)
+    )
+    assert problems == []
+    assert item.style.gate.max_clipped == 0.25
+    assert item.style.parameters == {"num_inference_steps": 3, "guidance_scale": 4.0}
 
 
 def test_a_preset_is_a_style_as_well(read):
@@ -148,6 +160,13 @@ MISTAKES = {
     "capitals": (line(Seed=3), "column 'Seed': got a name that nothing uses, expected seed"),
     "spaces": (line(**{"Num Images": 3}), "column 'Num Images': got a name that nothing uses, expected num_images"),
     "British colour": (line(background_colour="#000000"), "expected background_color, or a name"),
+    "gate of no threshold": (line(gate={"min_iou": 1}), "gate of a style: got 'min_iou', expected some of"),
+    "gate in words": (line(gate="strict"), "gate: got 'strict', expected names with values"),
+    "misspelt parameter": (line(parameters={"guidance_scal": 3}), "parameters of a style: got 'guidance_scal'"),
+    "a threshold outside the gate": (line(max_clipped=0), "column 'max_clipped': got a name that nothing uses, "
+                                     "expected it in the column gate, {max_clipped: …}"),
+    "an option": (line(keep_best=1), "column 'keep_best': got a name that nothing uses, expected the option --keep"),
+    "layout": (line(layout={"fill": 1}), "column 'layout': got a name that nothing uses, expected its fields as"),
     "one box": (line(box=[1, 1, 5, 5]), "column 'box': got a name that nothing uses, expected boxes"),
 }  # fmt: skip
 
@@ -210,9 +229,19 @@ def test_csv_writes_numbers_as_text_and_tables_with_gaps_as_fractions(shop):
     ]
 
 
+@pytest.mark.parametrize("column", ["photo", "mask"])
+def test_a_pipe_is_not_waited_for(read, shop, column):
+    os.mkfifo(shop / "pipe.png")
+    _, problems = read(line(**{column: "pipe.png"}))
+    assert problems == [
+        f"line 1: {column} pipe.png: got an image that cannot be read (it is no regular file), "
+        "expected a complete image"
+    ]
+
+
 def test_parquet_is_read_alike(shop):
     rows = [
-        line(style="beach", colour="red", num_images=2.0, points=[[1.0, 2.0]]),
+        line(style="beach", colour="red", num_images=Decimal("2.00"), points=[[1.0, 2.0]]),
         line(sku="B", num_images=None, points=[[500.0, 2.0]]),
     ]
     parquet.write_table(Table.from_pylist(rows), shop / "m.parquet")

@@ -66,7 +66,10 @@ def test_shards_work_beside_each_other_but_not_beside_a_run_of_everything(tmp_pa
             Ledger(tmp_path, "1-of-2")
         with pytest.raises(PackshotError, match="another run"):
             Ledger(tmp_path)
+        with pytest.raises(PackshotError, match=r"ledger-0-of-2\.jsonl: another run"):
+            Ledger(tmp_path, "0-of-3")
         assert skus(tmp_path) == ["A", "B"]
+    Ledger(tmp_path, "0-of-3").__exit__(None, None, None)
     with Ledger(tmp_path), pytest.raises(PackshotError, match="another run"):
         Ledger(tmp_path, "0-of-2")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow
 import pytest
 from pyarrow import Table, parquet
 
@@ -95,6 +96,10 @@ def test_a_quote_that_never_ends_is_told(tmp_path):
 def test_two_columns_of_one_name_are_refused(tmp_path):
     with pytest.raises(InvalidArgument, match="got the column 'seed' twice, expected another name for each"):
         lines(tmp_path, "m.csv", "sku,seed,seed\na,1,2\n")
+    column = pyarrow.array(["a"])
+    parquet.write_table(Table.from_arrays([column] * 3, ["sku", "seed", "seed"]), tmp_path / "m.parquet")
+    with pytest.raises(InvalidArgument, match="got the column 'seed' twice"):
+        list(read_lines(tmp_path / "m.parquet"))
 
 
 def test_parquet_keeps_its_types_and_leaves_null_out(tmp_path):
@@ -103,6 +108,25 @@ def test_parquet_keeps_its_types_and_leaves_null_out(tmp_path):
     found = list(read_lines(tmp_path / "m.parquet"))
     assert found[0] == Line(1, {"sku": "a", "points": [[1.0, 2.0]], "seed": 5})
     assert found[599] == Line(600, {"sku": "b"})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pyarrow.array([2**40], pyarrow.timestamp("s", "Europe/Berlin")),
+        pyarrow.array([0], pyarrow.timestamp("s", "Mars/Olympus")),
+        pyarrow.array([2**31 - 1], pyarrow.date32()),
+        pyarrow.Array.from_buffers(
+            pyarrow.utf8(), 1, [None, *pyarrow.array([b"\xff"], pyarrow.binary()).buffers()[1:]]
+        ),
+    ],
+    ids=["a late day", "a place without a clock", "a late date", "no UTF-8"],
+)
+def test_a_cell_that_python_has_no_value_for_costs_no_other(tmp_path, odd):
+    parquet.write_table(
+        Table.from_arrays([pyarrow.array(["a"]), odd], ["sku", "odd"]), tmp_path / "m.parquet"
+    )
+    assert list(read_lines(tmp_path / "m.parquet")) == [Line(1, {"sku": "a"})]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from packshot.catalog import ray_engine
 from tests.client.catalog.conftest import cup, paint_noise
-from tests.client.fake_triton import Status
+from tests.client.fake_triton import Status, slow
 
 RAY = ("--engine", "ray", "--max-in-flight", "2")
 
@@ -65,6 +65,12 @@ def test_a_server_that_is_gone_stops_the_run_instead_of_failing_every_product(ru
     assert done.status == 3
     assert "3 items in a row. Run the same command again when the server is well" in done.err
     assert len(done.lines("errors.jsonl")) == 2
+
+
+def test_an_answer_that_never_comes_is_its_products_error(run, triton):
+    triton.models["generate"] = lambda arrays: slow(arrays["seed"].item(), paint_noise)(arrays)
+    done = run(cup("A", seed=0), cup("B", seed=2), options=(*RAY, "--timeout-s", "0.5"))
+    assert (done.status, done.out) == (10, "DEADLINE_EXCEEDED\t1\ndelivered\t1\nout/index.html\n")
 
 
 def test_what_is_painted_beside_what_ends_the_run_is_not_painted_again(run, triton):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -101,10 +102,12 @@ def test_other_thresholds_decide_anew_without_painting(run, triton, shop):
 
 
 @pytest.mark.parametrize("lost", ["delivered/A/A-8.png", "delivered/A/A-8.json"])
-def test_what_was_deleted_is_there_again_and_the_rest_is_left_alone(run, triton, lost):
+@pytest.mark.parametrize("lose", [Path.unlink, Path.touch], ids=["deleted", "emptied"])
+def test_what_was_lost_is_there_again_and_the_rest_is_left_alone(run, triton, lost, lose):
     done = run(cup("A", num_images=3), cup("B"))
     before = everything(done.folder)
-    (done.folder / lost).unlink()
+    (done.folder / lost).write_bytes(b"")
+    lose(done.folder / lost)
     done = run()
     assert done.status == 0
     assert everything(done.folder) == before
@@ -174,6 +177,24 @@ def test_a_permanent_error_is_tried_again_once_the_line_is_another(run, triton):
     assert run(cup(colour="blue")).status == 0
 
 
+def test_retry_tries_what_failed_whatever_is_wrong_with_other_lines(run, triton, catalog, shop):
+    Image.open(shop / "cup.png").save(shop / "archived.png")
+    triton.models["generate"] = failing(1, *INVALID, paint_noise)
+    run(cup("A"), cup("B", photo="archived.png"), options=("--max-in-flight", "1"))
+    (shop / "archived.png").unlink()
+    done = catalog("retry", "out")
+    assert (done.status, done.out) == (10, "delivered\t2\nlines left out\t1\nout/index.html\n")
+    assert "line 2: photo archived.png: got no such file" in done.err
+    assert "packshot: 1/1 " in done.err
+
+
+def test_retry_is_no_success_while_products_were_never_begun(run, triton, catalog, shop):
+    run(cup("A"))
+    (shop / "manifest.jsonl").write_text("".join(json.dumps(cup(sku)) + "\n" for sku in "ABC"))
+    done = catalog("retry", "out")
+    assert (done.status, done.out) == (10, "delivered\t1\nnot begun\t2\nout/index.html\n")
+
+
 def test_retry_with_nothing_to_retry_asks_no_server_and_tells_what_is_not_delivered(run, triton, catalog):
     triton.models["generate"] = lambda arrays: {**paint_noise(arrays), "generated_image": arrays["image"]}
     assert run(cup()).status == 10
@@ -204,6 +225,9 @@ def test_a_photo_that_vanishes_during_the_run_is_no_success(run, triton, shop):
     done = run(*lines, options=("--max-in-flight", "1"))
     assert done.status == 10
     assert "lines with new mistakes\t1" in done.out
+    assert "packshot: line 5: photo late.png: got no such file, expected an image file" in done.err
+    assert [(error["sku"], error["line"]) for error in done.lines("errors.jsonl")] == [("late", 5)]
+    assert done.json("summary.json")["left_out"] == 1
 
 
 def test_sam_finding_nothing_is_the_products_error_and_not_the_runs(run, triton):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import threading
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 
 from packshot import Unavailable
 from packshot.catalog import attempts
+from packshot.catalog.ledger import Ledger
 from tests.client.catalog.conftest import cup, line, paint_noise
 from tests.client.fake_triton import FakeTriton, Status, failing, slow
 
-UNAVAILABLE = grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size"
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE, "not ready"
+FULL = grpc.StatusCode.UNAVAILABLE, "the denoiser's queue is full: 64 requests are waiting"
 #: What Triton says while it stops.
 STOPPING = (
     (grpc.StatusCode.INTERNAL, "Server is stopping, scheduler for model has stopped accepting requests"),
@@ -29,6 +32,18 @@ def test_a_busy_server_is_asked_until_it_has_time(run, triton):
     triton.models["generate"] = failing(5, *UNAVAILABLE, paint_noise)
     assert run(cup()).status == 0
     assert len(triton.arrays("generate")) == 6
+
+
+def test_a_full_queue_is_waited_out_however_often_it_is_found_full(run, triton):
+    triton.models["generate"] = failing(20, *FULL, paint_noise)
+    assert run(cup()).status == 0
+    assert len(triton.arrays("generate")) == 21
+
+
+def test_a_full_queue_is_waited_out_no_longer_than_a_request_may_take(run, triton):
+    triton.models["generate"] = failing(10**6, *FULL, paint_noise)
+    done = run(cup(), options=("--timeout-s", "0.5"))
+    assert (done.status, done.out) == (10, "UNAVAILABLE\t1\nout/index.html\n")
 
 
 def test_what_a_server_gives_up_on_is_done_by_the_next_run(run, triton):
@@ -106,7 +121,7 @@ def test_two_servers_take_turns(run, triton):
     assert counts == [4, 4]
 
 
-@pytest.mark.parametrize("refusal", [UNAVAILABLE, *STOPPING])
+@pytest.mark.parametrize("refusal", [UNAVAILABLE, FULL, *STOPPING])
 def test_what_one_server_refuses_the_next_one_does(run, triton, refusal):
     triton.models["generate"] = failing(10**6, *refusal, paint_noise)
     with FakeTriton() as other:
@@ -180,3 +195,33 @@ def test_a_full_disk_ends_the_run_and_says_so(run):
     assert "File too large" in done.err
     assert not list(done.folder.rglob(".packshot-*"))
     assert run().status == 0
+
+
+def test_a_disk_without_room_for_a_pictures_record_is_not_its_products_error(run, monkeypatch):
+    append = Ledger.append
+
+    def without_pictures(self, record):
+        if record["kind"] == "picture":
+            raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
+        return append(self, record)
+
+    with monkeypatch.context() as full:
+        full.setattr(Ledger, "append", without_pictures)
+        done = run(cup())
+    assert done.status == 1
+    assert "No space left on device; make room, and run the same command again" in done.err
+    assert done.lines("ledger.jsonl") == []
+    assert run().out == "delivered\t1\nout/index.html\n"
+
+
+def test_a_folder_that_is_moved_away_during_a_run_ends_it(run, triton, shop):
+    def paint(arrays):
+        if arrays["seed"].item() == 2:
+            (shop / "out").rename(shop / "elsewhere")
+        return paint_noise(arrays)
+
+    triton.models["generate"] = paint
+    done = run(*(cup(f"sku{seed}", seed=seed) for seed in (1, 2, 3)), options=("--max-in-flight", "1"))
+    assert done.status == 1
+    assert "ledger.jsonl: moved or removed during the run" in done.err
+    assert len(triton.arrays("generate")) == 2

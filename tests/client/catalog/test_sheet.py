@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from packshot.catalog import sheet
 from packshot.catalog.ledger import Ledger
 from packshot.catalog.sheet import write_sheet
 from packshot.catalog.state import State
@@ -110,6 +111,14 @@ def test_a_hundred_products_stand_on_a_page(tmp_path):
     assert [heading[:6] for page in pages for heading in page.headings] == [f"sku{n:03}" for n in range(250)]
     assert {"index-2.html", "index-3.html", "attention.html"} <= {*pages[0].links}
     assert {"index.html", "index-2.html"} <= {*pages[2].links}
+
+
+def test_a_page_of_many_has_links_to_its_neighbours_and_both_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(sheet, "PER_PAGE", 1)
+    written(tmp_path, *(settled(f"sku{number:03}") for number in range(40)))
+    links = {link for link in Page(tmp_path / "index-20.html").links if link.startswith("index")}
+    near = {f"index-{number}.html" for number in (15, 16, 17, 18, 19, 21, 22, 23, 24, 25)}
+    assert links == {"index.html", *near, "index-40.html"}
 
 
 def test_what_needs_attention_is_what_was_not_delivered_as_asked(tmp_path):
