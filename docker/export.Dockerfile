@@ -11,8 +11,9 @@ COPY export export
 COPY serving serving
 COPY benchmarks benchmarks
 # In an environment of its own that sees the image's tensorrt. The proof of parity runs on the CPU.
-RUN python3 -m venv --system-site-packages /opt/packshot \
- && /opt/packshot/bin/pip install --no-cache-dir --constraint constraints.txt '.[export]'
+# Without pip in it, which Ubuntu's venv has in a package of its own.
+RUN python3 -m venv --without-pip --system-site-packages /opt/packshot \
+ && python3 -m pip --python /opt/packshot/bin/python install --no-cache-dir --constraint constraints.txt '.[export]'
 
 FROM nvcr.io/nvidia/tensorrt:${NVIDIA_RELEASE}
 
@@ -26,5 +27,6 @@ USER 1001:1001
 VOLUME /cache /repositories
 # It ends with its work: there is no service whose health could be asked for.
 HEALTHCHECK NONE
-ENTRYPOINT ["packshot", "export"]
+# NVIDIA's own first: it makes newer CUDA run on older drivers.
+ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", "packshot", "export"]
 CMD ["--help"]

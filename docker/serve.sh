@@ -5,9 +5,11 @@ set -eu
 case "$PACKSHOT_REPOSITORY" in
   *://*)
     # Triton fetches it itself, so there are no files whose hashes `packshot serve` could check.
+    # The flags are those of packshot_serving.launcher.
     exec tritonserver \
       --model-repository="$PACKSHOT_REPOSITORY" \
       --cache-config=local,size=268435456 \
+      --cuda-memory-pool-byte-size=0:0 \
       --backend-config=tensorrt,version-compatible=true \
       --disable-auto-complete-config \
       "$@"

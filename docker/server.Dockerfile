@@ -35,4 +35,5 @@ EXPOSE 8000 8001 8002
 # Full-size models take minutes to load and to measure.
 HEALTHCHECK --start-period=10m --interval=15s --timeout=5s --retries=4 \
   CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://localhost:8000/v2/health/ready', timeout=4)"]
-ENTRYPOINT ["/usr/local/bin/packshot-serve"]
+# NVIDIA's own first: it makes newer CUDA run on older drivers.
+ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", "/usr/local/bin/packshot-serve"]

@@ -244,7 +244,7 @@ MODELS: dict[str, Model] = {
         ),
         Model(
             "vae_encoder", "onnxruntime", "canvas and mask → what the inpainting UNet sees of them",
-            (IMAGE, MASK_IMAGE), (MASKED_IMAGE_LATENTS, MASK_LATENTS), max_batch_size=8,
+            (IMAGE, MASK_IMAGE), (MASKED_IMAGE_LATENTS, MASK_LATENTS), max_batch_size=2,
         ),
         Model(
             "denoiser", "python", "step-level continuous batching of the fused ControlNet + UNet step",
@@ -256,7 +256,7 @@ MODELS: dict[str, Model] = {
         ),
         Model(
             "vae_decoder", "onnxruntime", "latents → picture",
-            (LATENTS,), (IMAGE,), max_batch_size=8,
+            (LATENTS,), (IMAGE,), max_batch_size=2,
         ),
         Model(
             "generate", "ensemble", "canvas, mask, edges and prompt → picture; unary",

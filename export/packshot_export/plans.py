@@ -121,8 +121,9 @@ class PlanBuilder:
         if path is None:
             return None
         cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
-        # Timings of another GPU or version are refused, and the build begins with none.
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another GPU or version
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, ignore_mismatch=False)
         return cache
 
 
@@ -139,14 +140,16 @@ def _load(flavour: str | None) -> tuple[str, Any]:
 
 
 def _own_gpu() -> str:
-    """The compute capability of this machine's first GPU, such as ``sm_90``."""
+    """The compute capability of this machine's GPU, such as ``sm_90``."""
     tool = shutil.which("nvidia-smi")
     query = [tool or "", "--query-gpu=compute_cap", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout if tool else ""
-    lines = answer.split()
-    if not lines or not lines[0].replace(".", "").isdecimal():
+    found = sorted({f"sm_{line.replace('.', '')}" for line in answer.split() if line[:1].isdecimal()})
+    if not found:
         raise ExportError("gpu: found none on this machine, expected one, or --gpu with tensorrt_rtx")
-    return f"sm_{lines[0].replace('.', '')}"
+    if len(found) > 1:  # whose order is another for CUDA than for nvidia-smi
+        raise ExportError(f"gpu: found {', '.join(found)} on this machine, expected one kind; show only one")
+    return found[0]
 
 
 def _trt_profile(builder: Any, profile: Profile) -> Any:

@@ -29,6 +29,8 @@ from packshot_serving.repository import lay_out
 from packshot_serving.supervisor import WATCHED
 
 START_TIMEOUT_S = 300.0
+#: Else tensors between an ensemble's models are on the GPU, and the response cache takes none from there.
+NO_CUDA_POOL = "--cuda-memory-pool-byte-size=0:0"
 #: Triton's response cache: SAM embeddings of about 60 photos at 4 MiB, prompts beside them.
 CACHE_BYTES = 256 * 2**20
 _LOG_NAME = "tritonserver.log"
@@ -212,6 +214,7 @@ class TritonServer:
             f"--metrics-address={self.bind}",
             f"--metrics-port={self._ports['metrics']}",
             f"--cache-config=local,size={CACHE_BYTES}",
+            NO_CUDA_POOL,
             f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
             # Our configs are complete; completing them would start every Python model twice.
             "--disable-auto-complete-config",

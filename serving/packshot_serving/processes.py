@@ -28,20 +28,27 @@ def living_children(pid: int, among: Iterable[int] | None = None) -> Mapping[int
     found = {}
     for candidate in among:
         try:
-            stat = Path(f"/proc/{candidate}/stat").read_bytes()
+            parent, works_s = _parent_and_work(candidate)
         except OSError:  # it ended while we looked
             continue
-        # "pid (name) state parent …"; the name may hold spaces, brackets
-        # and, since the kernel cuts it at 15 bytes, half a letter. See proc_pid_stat(5).
-        state, parent, *others = stat.rpartition(b")")[2].split()
-        if int(parent) == pid and state != b"Z":
-            user, system = others[9:11]
-            found[candidate] = (int(user) + int(system)) / _TICKS_PER_S
+        if parent == pid:
+            found[candidate] = works_s
     return found
 
 
-def wait_until_siblings_rest(timeout_s: float) -> bool:
-    """Wait for the other children of this process's parent to compute nothing any more, two looks long.
+def _parent_and_work(pid: int) -> tuple[int | None, float]:
+    """A process's parent, None if it has ended and waits to be reaped, and its seconds of processor time."""
+    # "pid (name) state parent …"; the name may hold spaces, brackets
+    # and, since the kernel cuts it at 15 bytes, half a letter. See proc_pid_stat(5).
+    state, parent, *others = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    user, system = others[9:11]
+    return None if state == b"Z" else int(parent), (int(user) + int(system)) / _TICKS_PER_S
+
+
+def wait_until_family_rests(timeout_s: float) -> bool:
+    """Wait for this process's parent and its other children to compute nothing any more, two looks long.
+
+    Python models are such children; others load in the server itself.
 
     Args:
         timeout_s: how long at most.
@@ -50,14 +57,19 @@ def wait_until_siblings_rest(timeout_s: float) -> bool:
         Whether they do.
     """
     deadline = time.monotonic() + timeout_s
-    before, looked, rested = living_children(os.getppid()), time.monotonic(), False
+    before, looked, rested = _family(), time.monotonic(), False
     while looked < deadline:
         time.sleep(_LOOK_S)
-        now, since = living_children(os.getppid()), looked
+        now, since = _family(), looked
         looked = time.monotonic()
-        busy_s = sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items() if pid != os.getpid())
+        busy_s = sum(works_s - before.get(pid, 0.0) for pid, works_s in now.items() if pid != os.getpid())
         rests = busy_s < _QUIET_SHARE * (looked - since)
         if rests and rested:
             return True
         before, rested = now, rests
     return False
+
+
+def _family() -> dict[int, float]:
+    parent = os.getppid()
+    return {**living_children(parent), parent: _parent_and_work(parent)[1]}

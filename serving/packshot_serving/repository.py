@@ -16,7 +16,7 @@ from packshot.contract import ARTIFACTS, ENSEMBLES, MODELS, Model, Step, Tensor,
 from packshot.errors import RepositoryError
 from packshot.family import Family
 from packshot_serving.denoiser_settings import DEFAULTS, NO_PLANS
-from packshot_serving.engine.device import DeviceName
+from packshot_serving.engine.device import PRECISE, DeviceName
 
 _TYPES = {
     "UINT8": pb.TYPE_UINT8,
@@ -135,8 +135,7 @@ def lay_out(
         if graphs:
             _serve_graphs(config)
         if device is not None:
-            for group in config.instance_group:
-                _place(group, model, device)
+            _place(config, model, device)
         if bf16 and model.name == "denoiser":
             config.parameters["bf16"].string_value = "true"
         if bf16 and model.name == "generate":
@@ -145,13 +144,16 @@ def lay_out(
         (target / model.name / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 
-def _place(group: pb.ModelInstanceGroup, model: Model, device: DeviceName) -> None:
+def _place(config: pb.ModelConfig, model: Model, device: DeviceName) -> None:
     """Say where a model's instances are: those without weights stay on the CPU."""
-    group.kind = _KINDS[device if model.kind == "onnxruntime" or model.name == "denoiser" else "cpu"]
-    if group.kind != pb.ModelInstanceGroup.KIND_GPU:
-        del group.gpus[:]
-    elif not group.gpus:
-        group.gpus.append(0)  # all compute on the first, and Triton would make an instance for each
+    if model.kind != "onnxruntime" and model.name != "denoiser":
+        device = "cpu"
+    for group in config.instance_group:
+        group.kind = _KINDS[device]
+        if device == "cpu":
+            del group.gpus[:]
+        elif not group.gpus:
+            group.gpus.append(0)  # all compute on the first, and Triton would make an instance for each
 
 
 def model_config(
@@ -186,12 +188,15 @@ def model_config(
     if model.decoupled:
         config.model_transaction_policy.decoupled = True
     device = "cuda" if deployment.backend_plans else deployment.device
-    _place(config.instance_group.add(count=1), model, device)
+    config.instance_group.add(count=1)
+    _place(config, model, device)
     if model.kind == "onnxruntime":
         config.default_model_filename = Path(ARTIFACTS[model.name]).name
         config.dynamic_batching.SetInParent()
         if deployment.backend_plans:
             _serve_plans(config, deployment.backend_plans)
+        else:
+            _compute_precisely(config)
     if model.response_cache:
         config.response_cache.enable = True
     if model.name == "denoiser":
@@ -200,6 +205,12 @@ def model_config(
         if deployment.plans:
             config.parameters["plans"].string_value = deployment.plans.flavour
     return config
+
+
+def _compute_precisely(config: pb.ModelConfig) -> None:
+    """For Triton's own onnxruntime backend on a GPU; nothing else looks at it."""
+    accelerators = config.optimization.execution_accelerators.gpu_execution_accelerator
+    accelerators.add(name="cuda").parameters.update(PRECISE)
 
 
 def _serve_plans(config: pb.ModelConfig, plans: Plans) -> None:
@@ -223,6 +234,7 @@ def _serve_graphs(config: pb.ModelConfig) -> None:
         config.cc_model_filenames.clear()
         for group in config.instance_group:
             del group.profile[:]
+        _compute_precisely(config)
     if config.name == "denoiser" and config.parameters["plans"].string_value == "tensorrt":
         config.parameters["plans"].string_value = NO_PLANS
 

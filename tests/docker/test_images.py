@@ -90,9 +90,11 @@ def test_the_script_that_starts_the_server_takes_directories_and_buckets(tmp_pat
 
 
 def test_the_script_gives_triton_the_cache_that_the_launcher_does():
-    from packshot_serving.launcher import CACHE_BYTES
+    from packshot_serving.launcher import CACHE_BYTES, NO_CUDA_POOL
 
-    assert f"size={CACHE_BYTES} " in (DOCKER / "serve.sh").read_text()
+    script = (DOCKER / "serve.sh").read_text()
+    assert f"size={CACHE_BYTES} " in script
+    assert f" {NO_CUDA_POOL} " in script
 
 
 def test_what_compose_mounts_is_there_and_shared_memory_has_a_size():

@@ -143,6 +143,14 @@ def test_without_a_gpu_to_ask_the_gpu_has_to_be_named(monkeypatch, tmp_path):
     assert PlanBuilder(PlanSettings(), "tensorrt_rtx").gpus == ("sm_120",)
 
 
+def test_of_unlike_gpus_one_has_to_be_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 8.0\necho 9.0\necho 8.0\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    with pytest.raises(ExportError, match="gpu: found sm_80, sm_90 on this machine, expected one kind"):
+        PlanBuilder(PlanSettings(), "tensorrt_rtx")
+
+
 def test_without_tensorrt_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr("packshot_export.plans.PLAN_ENDINGS", {"tensorrt_missing": "plan"})
     with pytest.raises(ExportError, match=r"got neither .* pip install 'packshot\[tensorrt\]'"):

@@ -20,7 +20,7 @@ ctypes.CDLL(None).prctl(15, b"sauvegardes_cl\xc3", 0, 0, 0)  # PR_SET_NAME
 print("named", flush=True)
 time.sleep(100)
 """
-WAIT = "from packshot_serving.processes import wait_until_siblings_rest as wait; print(wait({}))"
+WAIT = "from packshot_serving.processes import wait_until_family_rests as wait; print(wait({}))"
 
 
 @contextmanager
@@ -59,6 +59,13 @@ def test_one_waits_for_siblings_that_work(code, rests):
         time.sleep(0.5)
         with child(WAIT.format(1.0)) as waiting:
             assert waiting.communicate()[0] == f"{rests}\n"
+
+
+def test_one_waits_for_a_parent_that_works():
+    """Models of native backends load in the server itself."""
+    starts = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {WAIT.format(1.0)!r}])"
+    with child(f"{starts}\n{BUSY}") as parent:
+        assert parent.stdout.readline() == "False\n"
 
 
 def test_one_waits_no_longer_than_they_work():

@@ -23,6 +23,8 @@ from packshot_serving.repository import (
 DIMS = {"C": 4, "T": 77, "D": 1024, "K": 1, "G": 320, "S": 1024, "s": 64, "E": 256, "4s": 256}
 FAMILY = Family("sd2", "fp32", DIMS, Canvas(), {"prediction_type": "epsilon"})
 
+PLANS = Plans("tensorrt", ("sm_90",), dict.fromkeys(MODELS, 2))
+
 #: Fields that tritonserver 2.51, the oldest we load on, does not know.
 NEWER_THAN_2_51 = ("max_inflight_requests", "model_metrics")
 
@@ -75,6 +77,19 @@ def test_on_a_gpu_are_the_models_that_hold_weights():
     ]  # fmt: skip
 
 
+def test_graphs_compute_precisely_on_a_gpu_and_plans_need_no_such_word():
+    for deployment, precise in ((Deployment(), True), (Deployment(plans=PLANS), False)):
+        for model in MODELS.values():
+            options = {
+                accelerator.name: dict(accelerator.parameters)
+                for accelerator in model_config(
+                    model, FAMILY, deployment
+                ).optimization.execution_accelerators.gpu_execution_accelerator
+            }
+            wanted = {"cuda": {"use_tf32": "0"}} if precise and model.kind == "onnxruntime" else {}
+            assert options == wanted, model.name
+
+
 def test_a_repository_laid_out_for_a_gpu_keeps_what_its_operator_changed(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     write_configs(FAMILY, source)
@@ -97,8 +112,7 @@ def test_a_repository_laid_out_for_a_gpu_keeps_what_its_operator_changed(tmp_pat
 
 def test_a_repository_with_plans_is_laid_out_with_its_graphs(tmp_path):
     """For a CPU, and for a server without Triton's backend for plans."""
-    plans = Plans("tensorrt", ("sm_90",), dict.fromkeys(MODELS, 2))
-    write_configs(FAMILY, tmp_path / "source", Deployment("abc", plans=plans))
+    write_configs(FAMILY, tmp_path / "source", Deployment("abc", plans=PLANS))
     for target, device in (("cpu", "cpu"), ("cuda", "cuda"), ("as configured", None)):
         lay_out(tmp_path / "source", tmp_path / target, device, graphs=True)
         for name, model in MODELS.items():

@@ -27,7 +27,7 @@ from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_
 from packshot_serving.engine.program import Program
 from packshot_serving.engine.tensorrt_program import tensorrt_programs
 from packshot_serving.own_server import give_up, ticket_prefix
-from packshot_serving.processes import wait_until_siblings_rest
+from packshot_serving.processes import wait_until_family_rests
 from packshot_serving.requests import read_parameters, read_priority, read_seed
 from packshot_serving.shared_ticket import SharedTicket
 
@@ -59,8 +59,8 @@ class TritonPythonModel(Adapter):
         directory = Path(args["model_repository"], args["model_version"])
         runner = self._runner(directory, on_gpu, args["model_instance_device_id"])
         # A step timed while the server's other models load takes up to three times as long.
-        if not wait_until_siblings_rest(LOADING_S):
-            log.warning("the server's other models still work; steps are timed beside them")
+        if not wait_until_family_rests(LOADING_S):
+            log.warning("the server still loads other models; steps are timed beside them")
         budget_s = MEASURING_GPU_S if on_gpu else MEASURING_S
         times = measure_step_times(runner, self.family, budget_s=budget_s)
         chosen = choose_policy(times, self.settings.max_slots, self.settings.max_batch)

@@ -26,7 +26,9 @@ _PROVIDERS: dict[DeviceName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUD
 Provider = tuple[str, dict[str, str]]
 CPU_PROVIDERS: tuple[Provider, ...] = (("CPUExecutionProvider", {}),)
 #: What a graph has in fp32 is meant so; ONNX Runtime would round products' factors to TF32's 10 bits.
-_PRECISE = {"use_tf32": "0"}
+PRECISE = {"use_tf32": "0"}
+#: Of a GPU's free memory, what a session may take for its weights and the largest step.
+_SHARE = 0.6
 
 
 def cuda_providers(gpu: str) -> tuple[Provider, ...]:
@@ -35,7 +37,7 @@ def cuda_providers(gpu: str) -> tuple[Provider, ...]:
     Args:
         gpu: CUDA's number of it.
     """
-    return ("CUDAExecutionProvider", {"device_id": gpu, **_PRECISE}), *CPU_PROVIDERS
+    return ("CUDAExecutionProvider", {"device_id": gpu, **PRECISE}), *CPU_PROVIDERS
 
 
 class Memory:
@@ -185,10 +187,12 @@ class CudaDevice:
         """See :meth:`Device.providers`."""
         options = {
             "device_id": "0",
+            # Else measuring the largest steps would take, and keep, what the other models need.
+            "gpu_mem_limit": str(int(self._free_bytes() * _SHARE)),
             "user_compute_stream": str(self.stream),
             "enable_cuda_graph": "1" if graphs else "0",
             "cudnn_conv_use_max_workspace": "1",
-            **_PRECISE,
+            **PRECISE,
         }
         return [("CUDAExecutionProvider", options), *CPU_PROVIDERS]
 
@@ -239,6 +243,11 @@ class CudaDevice:
         """See :meth:`Device.wait`."""
         self._call("cudaStreamSynchronize", self._stream)
 
+    def _free_bytes(self) -> int:
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
+        return free.value
+
     def _attribute(self, number: int) -> int:
         value = ctypes.c_int()
         self._call("cudaDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(number), ctypes.c_int(0))
@@ -261,7 +270,7 @@ def require_provider(device: DeviceName) -> None:
     if wanted not in found:
         raise ServerStartError(
             f"device {device}: got an onnxruntime with {', '.join(found)}, expected one with {wanted}; "
-            "replace it: pip uninstall onnxruntime && pip install onnxruntime-gpu"
+            "replace it: pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
         )
 
 
