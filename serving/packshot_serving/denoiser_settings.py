@@ -10,6 +10,8 @@ from packshot.errors import expected
 
 AUTO = "auto"
 NO_PLANS = "none"
+#: A ticket has 16 bits for a place in both priorities' queues.
+MOST_WAITING = 32_000
 #: Requests in work at the same time, and those of them that step together: numbers, or what was measured
 #: to pay when the model is loaded. Requests of each priority that may wait, and for how long (0: for ever)
 #: if they do not say so themselves. Whether a processor computes the steps in bfloat16; the module whose
@@ -47,7 +49,7 @@ class DenoiserSettings:
             None if values[name] == AUTO else _number(name, values[name], 1, f"'{AUTO}' or a number from 1")
             for name in ("max_slots", "max_batch")
         )
-        queue = _number("max_queue_size", values["max_queue_size"], 1, "a number from 1")
+        queue = _number("max_queue_size", values["max_queue_size"], 1, "a number from 1", MOST_WAITING)
         timeout = values["default_timeout_microseconds"]
         timeout_us = _number("default_timeout_microseconds", timeout, 0, "a number from 0")
         if values["bf16"] not in ("true", "false"):
@@ -65,7 +67,8 @@ class DenoiserSettings:
         )
 
 
-def _number(name: str, value: str, least: int, form: str) -> int:
-    if not (value.isascii() and value.isdecimal() and int(value) >= least):
+def _number(name: str, value: str, least: int, form: str, most: int | None = None) -> int:
+    form = form if most is None else f"{form} to {most}"
+    if not (value.isascii() and value.isdecimal() and least <= int(value) <= (most or int(value))):
         raise expected(name, repr(value), form)
     return int(value)

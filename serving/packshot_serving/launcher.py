@@ -146,8 +146,8 @@ class TritonServer:
         """End the server; returns when it has gone.
 
         Args:
-            drain: let each model end what it has begun first, for up to 30 seconds; otherwise it is
-                killed. A ``generate`` that has not come to its last model by then is refused.
+            drain: let the server end what it has begun first, for up to 30 seconds; otherwise it is
+                killed. What waits for a slot is refused.
         """
         failed = self._process is not None and self._process.poll() not in (None, 0)
         self._end_process(drain)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 #: Set by the launcher: a supervisor ends the server if one of its processes dies.
@@ -15,6 +17,21 @@ GRPC_ADDRESS = "PACKSHOT_GRPC_ADDRESS"
 def grpc_address() -> str:
     """``host:port``; without the variable Triton's usual port on this machine."""
     return os.environ.get(GRPC_ADDRESS, "localhost:8001")
+
+
+def end_with_server() -> None:
+    """End this process soon after its server, whatever has become of that.
+
+    Triton's process for a Python model does not, where the model has threads of its own.
+    """
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(1.0)
+        os._exit(os.EX_UNAVAILABLE)
+
+    threading.Thread(target=watch, name="watching-the-server", daemon=True).start()
 
 
 def give_up() -> None:

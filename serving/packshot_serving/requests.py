@@ -21,8 +21,9 @@ from packshot.contract import (
     MAX_POINTS,
     MODELS,
     PARAMETER_NAMES,
+    Tensor,
 )
-from packshot.errors import expected
+from packshot.errors import InvalidArgument, expected
 from packshot.family import Family
 from packshot.parameters import INTERACTIVE, PER_CONTROLNET, Parameters, check_priority, check_seed
 from packshot_serving.engine.request import asked_schedule, check_picture
@@ -159,7 +160,12 @@ def _require(ensemble: str, check: str, arrays: Arrays) -> None:
     seen = {tensor.name for tensor in MODELS[check].inputs}
     for tensor in MODELS[ensemble].inputs:
         if tensor.name in seen and not tensor.optional and tensor.name not in arrays:
-            raise expected(f"{ensemble}.{tensor.name}", "nothing", f"{tensor.dtype}{brackets(tensor.dims)}")
+            raise missing(ensemble, tensor)
+
+
+def missing(model: str, tensor: Tensor) -> InvalidArgument:
+    """What a caller is told who has left a tensor out."""
+    return expected(f"{model}.{tensor.name}", "nothing", f"{tensor.dtype}{brackets(tensor.dims)}")
 
 
 def _like_image(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

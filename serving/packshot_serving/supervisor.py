@@ -4,8 +4,8 @@ tritonserver starts a process for every Python model and keeps shared memory wit
 hard, it leaves both; and when one of those processes dies, it keeps saying that it is ready while
 the callers of that model wait for ever. This process stands between the launcher and the server:
 
-- SIGTERM or SIGINT, or the launcher gone (its end of stdin closed): the server is asked to stop,
-  and Triton answers what is running first.
+- SIGTERM or SIGINT, or the launcher gone (its end of stdin closed): the denoiser is asked to end what it
+  has begun, then the server to stop, and Triton answers what is running first.
 - SIGQUIT: the server is killed; nobody waits for its answers.
 - SIGUSR1: the server is ready. If one of the processes it has then goes while it runs on, it is
   killed, so that its callers hear of it. (Before, some come and go.) The file ``WATCHED`` in the
@@ -29,6 +29,7 @@ import threading
 import time
 from pathlib import Path
 
+from packshot_serving.draining import ask_to_drain
 from packshot_serving.own_server import ticket_prefix
 from packshot_serving.processes import living_children
 
@@ -114,6 +115,7 @@ def _watch_launcher(stop: threading.Event, launcher_gone: threading.Event) -> No
 
 def _stop_when_asked(server: subprocess.Popen[bytes], stop: threading.Event) -> None:
     stop.wait()
+    ask_to_drain(server.pid, lambda: server.poll() is None)
     server.terminate()
     try:
         server.wait(timeout=STOP_TIMEOUT_S)

@@ -96,6 +96,24 @@ def test_a_launcher_that_is_killed_takes_its_server_along(repository, tmp_path):
     assert gone(processes)
 
 
+def test_the_models_of_a_server_whose_supervisor_is_killed_end_too(repository):
+    request = arrays(make_generation(Parameters(200), 256, 256))
+    with TritonServer(repository) as server:
+        processes = [server.pid, *descendants(server.pid)]
+        # python -m packshot_serving.supervisor SHM_PREFIX …
+        shm_prefix = Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")[3]
+        killer = threading.Timer(1.0, os.kill, (server.pid, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(InferenceServerException):
+            Triton(server.grpc_address).infer("generate", request)
+        killer.join()
+        assert server.wait() == -signal.SIGKILL
+    assert gone(processes)
+    server.remove_log()
+    for left_over in Path("/dev/shm").glob(f"{shm_prefix}*"):
+        left_over.unlink()
+
+
 def test_a_broken_model_is_named(repository, tmp_path):
     """The hash is right, so the manifest vouches for it; ONNX Runtime does not."""
     broken = copy(repository, tmp_path)

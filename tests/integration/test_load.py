@@ -163,8 +163,6 @@ def test_shorter_requests_do_not_wait_for_longer_ones(tiny):
 
 
 def test_stopping_under_load_serves_what_has_begun_and_leaves_nothing():
-    """Triton stops the models of an ensemble all at once, so a ``generate`` that has not come to its last
-    one is refused; the denoiser ends what it has begun."""
     checkpoints, repository = exported("tiny-sd2")
     request = arrays(make_generation(Parameters(30), 192, 192))
     with TritonServer(repository) as server, ThreadPoolExecutor(30) as pool:
@@ -180,7 +178,8 @@ def test_stopping_under_load_serves_what_has_begun_and_leaves_nothing():
         server.stop()
         answers = [call.result() for call in denoising]
         pictures = [call.result() for call in generating]
-    assert sum(isinstance(each, np.ndarray) for each in answers) >= 4, "those with a slot are served"
+    served_ones = [each for each in answers + pictures if isinstance(each, np.ndarray)]
+    assert len(served_ones) >= 4, "those with a slot are served"
     for each, alone in [(each, latents) for each in answers] + [(each, alone) for each in pictures]:
         if isinstance(each, np.ndarray):
             assert np.abs(each.astype(float) - alone).max() <= 1
@@ -188,6 +187,30 @@ def test_stopping_under_load_serves_what_has_begun_and_leaves_nothing():
             assert each == UNAVAILABLE
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
     assert not list(Path("/dev/shm").glob(f"packshot-{processes[0]}-*"))
+
+
+def test_what_the_denoiser_lacks_is_named_however_much_else_there_is(tiny):
+    request = denoise_request(tiny, arrays(make_generation(Parameters(1))), 0)
+    del request["control_image"]
+    with pytest.raises(
+        InferenceServerException, match=r"denoiser\.control_image: got nothing, expected UINT8"
+    ):
+        tiny.triton.infer("denoiser", request)
+
+
+def test_pictures_that_are_begun_are_finished_before_a_server_stops():
+    checkpoints, repository = exported("tiny-sd2")
+    request = arrays(make_generation(Parameters(60), 192, 192))
+    with TritonServer(repository) as server, ThreadPoolExecutor(3) as pool:
+        served = Served("tiny-sd2", checkpoints, server)
+        alone = served.triton.infer("generate", request)["generated_image"]
+        begun = [pool.submit(answer, served, "generate", request) for _ in range(3)]
+        until(lambda: figures(served)["packshot_denoiser_slots_in_use"] == 3)
+        server.stop()
+        pictures = [call.result() for call in begun]
+    for picture in pictures:
+        assert isinstance(picture, np.ndarray), picture
+        assert np.abs(picture.astype(int) - alone).max() <= 1
 
 
 def resident_bytes(pid: int) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 
 from packshot.parameters import CATALOGUE, INTERACTIVE, Parameters
+from packshot_serving.launcher import TritonServer
+from tests.families import exported
+from tests.integration.conftest import Served
 from tests.integration.generations import arrays, make_generation
 from tests.integration.metrics import figures, until
 
@@ -17,24 +22,34 @@ NUM_STEPS = 8
 SIDE = 256
 
 
-def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue(tiny):
-    """The slots are given back twenty steps apart, so who starts first also ends first."""
+@contextmanager
+def sending(served):
+    """Gives what sends a request, by name, steps and priority, and the names of those that have ended."""
     ended: list[str] = []
 
     def call(name: str, num_inference_steps: int, priority: int) -> None:
         request = arrays(make_generation(Parameters(num_inference_steps), SIDE, SIDE))
         request["priority"] = np.array([priority], np.int32)
-        tiny.triton.infer("generate", request)
+        served.triton.infer("generate", request)
         ended.append(name)
 
+    calls: list[Future[None]] = []
     with ThreadPoolExecutor(60) as pool:
-        calls: list[Future[None]] = []
+        yield lambda *asked: calls.append(pool.submit(call, *asked)), ended
+        for each in calls:
+            each.result()
 
-        def send(name: str, num_inference_steps: int, priority: int) -> None:
-            calls.append(pool.submit(call, name, num_inference_steps, priority))
 
+def in_work_and_waiting(served) -> float:
+    shown = figures(served)
+    return shown["packshot_denoiser_slots_in_use"] + shown["packshot_denoiser_requests_waiting"]
+
+
+def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue(tiny):
+    """The slots are given back twenty steps apart, so who starts first also ends first."""
+    with sending(tiny) as (send, ended):
         for index in range(SLOTS):
-            send("filler", 140 + 20 * index, CATALOGUE)
+            send("filler", 140 + 20 * index, INTERACTIVE)
         until(lambda: figures(tiny)["packshot_denoiser_slots_in_use"] == SLOTS)
         for _ in range(NUM_WAITING):
             send("waiting", NUM_STEPS, CATALOGUE)
@@ -42,7 +57,23 @@ def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue
         send("interactive", NUM_STEPS, INTERACTIVE)
         until(lambda: figures(tiny)["packshot_denoiser_requests_waiting"] == NUM_WAITING + 1)
         assert not ended, "a slot was free before everybody waited"
-        for each in calls:
-            each.result()
     assert ended[:2] == ["filler", "interactive"]
     assert ended.count("waiting") == NUM_WAITING
+
+
+def test_an_interactive_request_waits_for_none_that_a_catalogue_has_begun(tmp_path):
+    checkpoints, repository = exported("tiny-sd2")
+    repository = shutil.copytree(repository, tmp_path / "repository")
+    config = repository / "denoiser" / "config.pbtxt"
+    before, key, after = config.read_text().partition('key: "max_batch"')
+    config.write_text(before + key + after.replace('"4"', '"2"', 1))
+    with (
+        TritonServer(repository) as server,
+        sending(tiny := Served("tiny-sd2", checkpoints, server)) as (send, ended),
+    ):
+        for _ in range(NUM_WAITING):
+            send("catalogue", 140, CATALOGUE)
+        until(lambda: in_work_and_waiting(tiny) == NUM_WAITING)
+        send("interactive", NUM_STEPS, INTERACTIVE)
+    assert ended[0] == "interactive"
+    assert ended.count("catalogue") == NUM_WAITING

@@ -49,3 +49,11 @@ def test_plans_are_of_a_module_that_builds_some():
 def test_none_at_all_is_refused(name):
     with pytest.raises(InvalidArgument, match=name):
         DenoiserSettings.read({name: "0"})
+
+
+def test_no_more_may_wait_than_a_ticket_can_count():
+    assert DenoiserSettings.read({"max_queue_size": "32000"}).max_queue_size == 32_000
+    with pytest.raises(
+        InvalidArgument, match="max_queue_size: got '32001', expected a number from 1 to 32000"
+    ):
+        DenoiserSettings.read({"max_queue_size": "32001"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from packshot.errors import PackshotError, expected
 from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.denoiser_settings import DenoiserSettings
+from packshot_serving.draining import DRAIN_S, drain_when_asked
 from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Runner
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import choose_policy, measure_step_times
@@ -33,8 +35,8 @@ from packshot_serving.shared_ticket import SharedTicket
 
 log = logging.getLogger("packshot")
 
-#: Seconds that requests under way get at unload.
-DRAIN_S = 30.0
+#: Seconds in which Triton hands the last latents to the next model of its ensembles.
+_HANDING_OVER_S = 0.5
 #: Seconds that the server's other models get to load before this one measures the machine.
 LOADING_S = 10.0
 #: Seconds of measuring. A GPU first compiles and records each size, for as long as many steps take.
@@ -67,6 +69,7 @@ class TritonPythonModel(Adapter):
         policy = replace(chosen, max_queue_size=self.settings.max_queue_size)
         observer = MetricsObserver(times, policy)
         self.engine = Engine(runner, self.family, policy=policy, observer=observer, on_death=give_up)
+        drain_when_asked(os.getppid(), self._drain)
 
     def execute(self, requests: list[Any]) -> None:
         """Admit each request; its answer is sent from the engine's thread."""
@@ -80,6 +83,12 @@ class TritonPythonModel(Adapter):
     def finalize(self) -> None:
         """Called by Triton at unload."""
         self.engine.close(drain_s=DRAIN_S)
+
+    def _drain(self) -> None:
+        was_at_work = self.engine.slots_in_use > 0
+        self.engine.close(drain_s=DRAIN_S)
+        if was_at_work:
+            time.sleep(_HANDING_OVER_S)
 
     def _runner(self, directory: Path, on_gpu: bool, gpu: str) -> Runner:
         if self.settings.bf16:

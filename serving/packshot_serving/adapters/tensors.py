@@ -14,6 +14,8 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 from packshot.contract import MODELS
 from packshot.errors import InternalError, PackshotError
 from packshot.family import Family
+from packshot_serving.own_server import end_with_server
+from packshot_serving.requests import missing
 
 log = logging.getLogger("packshot")
 
@@ -32,17 +34,23 @@ class Adapter:
             for name, value in json.loads(args["model_config"])["parameters"].items()
         }
         self.family = Family.from_json(self.parameters["family"])
+        end_with_server()
 
     def read(self, request: Any) -> dict[str, np.ndarray]:
         """The request's tensors by name, without the batch axis; what was left out is missing.
 
         The arrays are Triton's memory: it takes them back when ``execute`` returns.
+
+        Raises:
+            InvalidArgument: one is missing that may not be; Triton only counts them.
         """
         arrays = {}
         for tensor in MODELS[self.model].inputs:
             given = pb_utils.get_input_tensor_by_name(request, tensor.name)
             if given is not None:
                 arrays[tensor.name] = given.as_numpy()[0]
+            elif not tensor.optional:
+                raise missing(self.model, tensor)
         return arrays
 
 

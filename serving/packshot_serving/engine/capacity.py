@@ -159,7 +159,7 @@ def choose_policy(
     Args:
         times: measured on it.
         max_slots: overrides the number of slots; by default six times those that step
-            together, 4 to 64; at least 16 where a backlog steps in larger batches.
+            together, 4 to 65; at least 16 where a backlog steps in larger batches.
         max_batch: overrides the number of those, in a backlog, too.
         max_slowdown: the latency to aim at, in units of the request's time alone.
     """
@@ -171,8 +171,11 @@ def choose_policy(
     crowded = max_batch is None and fastest >= CROWDED_GAIN * capacity / times.at(capacity)
     # Where a batch is full with a few, two or three at a time are no backlog: half leaves them their turns.
     share = 0.8 if capacity > _FEW else 0.5
+    most = max_slots or max(capacity + 1, min(64, max(16 if crowded else 4, 6 * capacity)))
     policy = Policy(
-        max_slots=max_slots or min(64, max(16 if crowded else 4, 6 * capacity)),
+        max_slots=most,
+        # A catalogue fills the steps without them.
+        reserved_slots=min(capacity, most - capacity),
         max_batch=capacity,
         crowded_share=share if crowded else 0.0,
         max_slowdown=max_slowdown,

@@ -54,7 +54,7 @@ class StepPlanner(Generic[AnyJob]):
     have ended; ``arrive`` and ``leave`` may come at any time between two calls.
 
     - **Admission** is by priority, then by arrival. Whoever has waited longest is passed by at
-      most ``max_overtakes`` times.
+      most ``max_overtakes`` times, not counting slots that it may not have.
     - **Lanes** take turns, one step each.
     - **Within a lane** all step if they fit; else those with the least
       ``arrived + patience * remaining * step_s``, where patience is greater for the late. A job
@@ -97,7 +97,8 @@ class StepPlanner(Generic[AnyJob]):
             job = self._next_admission()
             if job is None:
                 break
-            self._overtakes = 0 if job is self._waiting[0] else self._overtakes + 1
+            first = self._waiting[0]
+            self._overtakes = 0 if job is first else self._overtakes + self._may_sit(first)
             self._waiting.remove(job)
             self._lanes.setdefault(job.lane, []).append(job)
             self._seated += 1
@@ -157,11 +158,16 @@ class StepPlanner(Generic[AnyJob]):
 
     def _next_admission(self) -> AnyJob | None:
         first = self._waiting[0]
-        if self._overtakes >= self.policy.max_overtakes:
+        if self._overtakes >= self.policy.max_overtakes and self._may_sit(first):
             # Nobody else until it is its turn; lanes end, because nobody new joins them.
             return first if self._lane_is_open(first) else None
-        admissible = [job for job in self._waiting if self._lane_is_open(job)]
+        admissible = [job for job in self._waiting if self._may_sit(job) and self._lane_is_open(job)]
         return min(admissible, key=_rank, default=None)  # the first of equals came first
+
+    def _may_sit(self, job: AnyJob) -> bool:
+        """Whether there is a slot for it, given that one is free."""
+        free = self.policy.max_slots - self._seated
+        return job.priority <= INTERACTIVE or free > self.policy.reserved_slots
 
     def _lane_is_open(self, job: AnyJob) -> bool:
         return job.lane in self._lanes or len(self._lanes) < self.policy.max_lanes

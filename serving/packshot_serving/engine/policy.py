@@ -16,6 +16,8 @@ class Policy:
 
     Attributes:
         max_slots: requests that are in work at the same time, of all lanes together.
+        reserved_slots: of them, how many priority 2 leaves free: an interactive request is not to wait for
+            a whole one of a catalogue's.
         max_queue_size: requests of each priority that may wait for a slot; more are refused.
         max_batch: slots of a lane that step together; None: all of them. The others pause, which
             costs nothing: their latents simply stay as they are.
@@ -39,6 +41,7 @@ class Policy:
     """
 
     max_slots: int = 4
+    reserved_slots: int = 0
     max_queue_size: int = 64
     max_batch: int | None = None
     crowded_share: float = 0.0
@@ -56,6 +59,8 @@ class Policy:
             _check_count(name, getattr(self, name))
         if self.max_batch is not None:
             _check_count("max_batch", self.max_batch)
+        if not 0 <= self.reserved_slots < self.max_slots:
+            raise expected("reserved_slots", self.reserved_slots, f"0 to {self.max_slots - 1}")
         if not 0 <= self.crowded_share <= 1:
             raise expected("crowded_share", self.crowded_share, "0 to 1")
         for name in (

@@ -137,6 +137,7 @@ def test_slots_are_more_than_step_together_and_can_be_overridden():
     assert choose_policy(StepTimes.affine(0.0, 0.08), max_slots=2).max_slots == 2
     few = choose_policy(StepTimes.affine(0.01, 0.00378), max_slots=4)
     assert (few.max_slots, few.max_batch) == (4, 4)
+    assert [policy.reserved_slots for policy in (cpu, gpu, small, few)] == [1, gpu.max_batch, 2, 0]
     many = choose_policy(StepTimes.affine(0.0, 0.08), max_batch=3)
     assert (many.max_slots, many.max_batch, many.full_step_s) == (18, 3, pytest.approx(0.24))
 

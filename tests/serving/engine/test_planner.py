@@ -56,6 +56,30 @@ def test_whoever_waits_longest_is_passed_by_so_often_and_no_oftener():
     assert order == "iiiaiiibi"
 
 
+def test_a_catalogue_leaves_slots_free_for_interactive_requests():
+    planner = StepPlanner(Policy(max_slots=4, reserved_slots=2))
+    catalogue = [Job(name, priority=2) for name in "abcd"]
+    assert arrive(planner, *catalogue) == "ab"
+    assert arrive(planner, Job("i"), Job("j")) == "ij"
+    assert arrive(planner, Job("k")) == ""
+    planner.leave(catalogue[0])
+    assert names(planner.seat()) == "k"
+    planner.leave(catalogue[1])
+    assert names(planner.seat()) == "", "three interactive ones are in work"
+
+
+def test_slots_that_a_catalogue_may_not_have_are_no_overtaking():
+    planner = StepPlanner(Policy(max_slots=2, reserved_slots=1, max_overtakes=3))
+    seated = Job("r", priority=2)
+    arrive(planner, seated, Job("c", priority=2))
+    for _ in range(10):
+        job = Job("i")
+        assert arrive(planner, job) == "i"
+        planner.leave(job)
+    planner.leave(seated)
+    assert names(planner.seat()) == "c"
+
+
 def test_a_lane_too_many_waits_until_another_has_ended():
     planner = StepPlanner(Policy(max_slots=4, max_lanes=2))
     a, b = Job("a", lane=1), Job("b", lane=2)
