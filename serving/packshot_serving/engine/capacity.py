@@ -111,7 +111,7 @@ def measure_step_times(
     """
     StepTimes(tuple(batch_sizes), (1.0,) * len(batch_sizes))  # refuses bad sizes before any work
     deadline, seconds = clock() + budget_s, []
-    slot = _synthetic_slot(runner, family, side or _side(runner, family, budget_s, clock))
+    slot = synthetic_slot(runner, family, side or _side(runner, family, budget_s, clock))
     most = most_slots(runner, slot.lane)
     for size in batch_sizes:
         if most is not None and size > max(1, most):
@@ -230,12 +230,13 @@ def _side(runner: Runner, family: Family, budget_s: float, clock: Callable[[], f
     )
     if small == large:
         return large
-    small_s = _time_step(runner, [_synthetic_slot(runner, family, small)], 1, clock, clock() + budget_s / 8)
+    small_s = _time_step(runner, [synthetic_slot(runner, family, small)], 1, clock, clock() + budget_s / 8)
     # Attention makes twice the side up to eight times as long, and several sizes have to be timed.
     return large if 8 * 8 * small_s < budget_s else small
 
 
-def _synthetic_slot(runner: Runner, family: Family, side: int) -> Slot:
+def synthetic_slot(runner: Runner, family: Family, side: int) -> Slot:
+    """A guided request's slot on a square canvas of so many pixels."""
     canvas, dims = family.canvas, family.dims
     latent = side // canvas.multiple
     request = DenoiseRequest(

@@ -5,10 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from packshot.contract import GRAPHS
 from packshot_serving.engine.runner import StepBatch
 from packshot_serving.engine.sessions import open_session
+
+#: Times less than the largest step, for so many steps in a row, is reason to give its memory back.
+_MUCH_SMALLER, _STEPS = 3, 64
+
+
+class Shrinking:
+    """When a session is to give back the memory that its largest step took: else it keeps it for good."""
+
+    def __init__(self) -> None:
+        self._largest = self._smaller = 0
+
+    def due(self, size: int) -> bool:
+        """Whether to do so after a step of this size, in rows times latent pixels."""
+        self._largest = max(self._largest, size)
+        self._smaller = self._smaller + 1 if size * _MUCH_SMALLER <= self._largest else 0
+        if self._smaller < _STEPS:
+            return False
+        self._largest, self._smaller = size, 0
+        return True
 
 
 class ControlRunner:
@@ -48,9 +68,14 @@ class OnnxStepRunner(ControlRunner):
         super().__init__(directory, intra_op_num_threads)
         self._step = open_session(directory, GRAPHS["step"], intra_op_num_threads)
         self._step_inputs = tuple(tensor.name for tensor in GRAPHS["step"].inputs)
+        self._shrinking = Shrinking()
+        self._shrink = onnxruntime.RunOptions()
+        self._shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def step(self, batch: StepBatch) -> np.ndarray:
         """See :meth:`StepRunner.step`."""
         feed = {name: getattr(batch, name) for name in self._step_inputs}
-        (next_state,) = self._step.run(["next_state"], feed)
+        size = batch.num_rows * batch.mask_latents[0].size
+        options = self._shrink if self._shrinking.due(size) else None
+        (next_state,) = self._step.run(["next_state"], feed, options)
         return np.asarray(next_state)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
 from packshot.contract import GRAPHS, Graph
 from packshot.errors import RepositoryError
+from packshot.family import Manifest
 from packshot_serving.engine import Engine, OnnxStepRunner
+from packshot_serving.engine.batch_step import repeatable_step
+from packshot_serving.engine.capacity import synthetic_slot
+from packshot_serving.engine.onnx_runner import Shrinking
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner
 
 _TYPES = {"FP32": onnx.TensorProto.FLOAT, "INT64": onnx.TensorProto.INT64, "UINT8": onnx.TensorProto.UINT8}
@@ -100,3 +107,38 @@ def test_a_graph_with_other_tensors_than_the_contract_s_is_refused(repository, r
     save(repository, fewer, [onnx.helper.make_node("Identity", ["state"], ["next_state"])])
     with pytest.raises(RepositoryError, match="inputs: got gain, state, transition, expected"):
         runner(repository)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shrinks"),
+    [
+        ([300] + [100] * 64, [64]),
+        ([300] + [101] * 200, []),
+        ([300] + [100] * 63 + [300] + [100] * 63, []),
+        ([900] + [300] * 64 + [100] * 64, [64, 128]),
+        ([100] * 200, []),
+    ],
+)
+def test_memory_is_given_back_once_steps_have_been_much_smaller_for_long(sizes, shrinks):
+    shrinking = Shrinking()
+    assert [number for number, size in enumerate(sizes) if shrinking.due(size)] == shrinks
+
+
+def test_a_large_pictures_memory_is_given_back():
+    directory = Path("model_repository")
+    family = Manifest.read(directory).family
+    runner = OnnxStepRunner(directory / "denoiser" / "1")
+    large, small = (repeatable_step(runner, [synthetic_slot(runner, family, side)]) for side in (512, 64))
+    small()
+    before = resident_bytes()
+    large()
+    most = resident_bytes()
+    assert most - before > 300e6
+    for _ in range(64):
+        small()
+    assert resident_bytes() - before < 0.2 * (most - before)
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
