@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
 import pytest
 from PIL import Image
 
+from packshot.catalog import runner
+from packshot.catalog.ledger import Ledger
+from packshot.catalog.state import State
 from tests.client.catalog.conftest import SCENES, cup, line, paint_noise
 from tests.client.fake_triton import failing, whole_photo
 from tests.client.pictures import texture
@@ -142,6 +148,24 @@ def test_a_lost_file_of_a_half_made_product_is_made_again_by_retry(run, triton, 
     half_made.unlink()
     done = catalog("retry", "out")
     assert (done.status, len(done.files("delivered"))) == (0, 3)
+
+
+def test_a_run_can_be_stopped_while_it_looks_through_what_is_done(triton, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "task_of", lambda *_: None)
+    items = itertools.repeat(SimpleNamespace(sku="A"))
+    settings = runner.Settings(tmp_path, (triton.address,), 1, None, False, 10.0)
+
+    async def stopped() -> None:
+        with Ledger(tmp_path) as ledger:
+            books = runner.Books(settings, ledger, State(tmp_path), lambda *_: None)
+            running = asyncio.create_task(runner.Runner(settings, books).run(items))
+            await asyncio.sleep(0.3)
+            assert not running.done()
+            running.cancel()
+            await asyncio.wait({running}, timeout=10)
+            assert running.cancelled()
+
+    asyncio.run(stopped())
 
 
 def test_fewer_pictures_take_the_others_away_and_more_are_added(run, triton):
