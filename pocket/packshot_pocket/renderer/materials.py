@@ -64,12 +64,12 @@ def make_marble(dice: Dice) -> Material:
     dark = dice.chance(0.25)
     rng = dice.texture()
     base = np.array([42, 42, 45] if dark else [232, 230, 226], np.float32) + dice.normal(4)
-    vein = np.array([205, 200, 190] if dark else [120, 118, 118], np.float32)
+    vein = np.array([205, 200, 190] if dark else [104, 102, 102], np.float32)
     clouds = fractal_noise(rng, HEIGHT, WIDTH, (3, 4), 3)
     bend = fractal_noise(rng, HEIGHT, WIDTH, (2, 3), 5, 0.6)
     fine = fractal_noise(rng, HEIGHT, WIDTH, (4, 5), 4, 0.6)
     presence = smoothstep(-0.6, 1.2, smooth_noise(rng, HEIGHT, WIDTH, 3, 4))
-    lines = 0.75 * np.exp(-np.abs(bend) / 0.05) * presence + 0.35 * np.exp(-np.abs(fine) / 0.03) * (
+    lines = 0.8 * np.exp(-np.abs(bend) / 0.09) * presence + 0.35 * np.exp(-np.abs(fine) / 0.05) * (
         1 - presence
     )
     lines += 0.25 * np.exp(-np.abs(bend) / 0.3) * presence
@@ -117,7 +117,7 @@ def make_tiles(dice: Dice) -> Material:
     name = dice.choice(("white", "white", "teal", "blue", "green", "pink", "grey", "beige", "black"))
     rng = dice.texture()
     colour = shade_of(dice, BACKDROPS[name])
-    down = int(rng.integers(4, 8))
+    down = int(rng.integers(3, 6))
     across = down * (WIDTH / HEIGHT) / (2.0 if rng.random() < 0.4 else 1.0)
     v, u = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     row = np.floor(v / HEIGHT * down)
@@ -127,12 +127,12 @@ def make_tiles(dice: Dice) -> Material:
     edge = np.minimum(edge_v, edge_u)
     tones = rng.normal(0, 0.035, (down + 1, int(across) + 3)).astype(np.float32)
     tone = tones[row.astype(int), np.floor(shifted).astype(int)]
-    shine = 0.05 * smoothstep(3.5, 1.5, edge) * (1 if colour.mean() < 150 else -1)
+    shine = 0.05 * smoothstep(4.5, 2.2, edge) * (1 if colour.mean() < 150 else -1)
     glazed = colour * (1 + tone + 0.015 * fractal_noise(rng, HEIGHT, WIDTH, (6, 8), 2) + shine)[..., None]
     grout = np.float32(dice.uniform(150, 205) if colour.mean() > 60 else 110) * (
         1 + 0.04 * grain(rng, HEIGHT, WIDTH)
     )
-    fill = triple(smoothstep(1.0, 2.0, edge))
+    fill = triple(smoothstep(1.6, 2.8, edge))
     texture = glazed * fill + triple(grout) * (1 - fill)
     return Material(
         "tiles",
