@@ -200,7 +200,7 @@ def test_what_the_denoiser_lacks_is_named_however_much_else_there_is(tiny):
 
 def test_pictures_that_are_begun_are_finished_before_a_server_stops():
     checkpoints, repository = exported("tiny-sd2")
-    request = arrays(make_generation(Parameters(60), 192, 192))
+    request = arrays(make_generation(Parameters(150), 256, 256))
     with TritonServer(repository) as server, ThreadPoolExecutor(3) as pool:
         served = Served("tiny-sd2", checkpoints, server)
         alone = served.triton.infer("generate", request)["generated_image"]

@@ -301,7 +301,7 @@ def test_what_is_recorded_is_played_back_on_what_the_memory_holds_then(device):
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
 )
 def test_without_cuda_in_onnxruntime_the_reason_is_one_sentence():
-    with pytest.raises(ServerStartError, match=r"device cuda: got an onnxruntime with .* onnxruntime-gpu"):
+    with pytest.raises(ServerStartError, match=r"device cuda: got an onnxruntime with .* 'onnxruntime-gpu"):
         CudaDevice()
 
 
