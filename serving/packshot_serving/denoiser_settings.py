@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,7 +50,8 @@ class DenoiserSettings:
             None if values[name] == AUTO else _number(name, values[name], 1, f"'{AUTO}' or a number from 1")
             for name in ("max_slots", "max_batch")
         )
-        queue = _number("max_queue_size", values["max_queue_size"], 1, "a number from 1", MOST_WAITING)
+        form = f"a number from 1 to {MOST_WAITING}"
+        queue = _number("max_queue_size", values["max_queue_size"], 1, form, MOST_WAITING)
         timeout = values["default_timeout_microseconds"]
         timeout_us = _number("default_timeout_microseconds", timeout, 0, "a number from 0")
         if values["bf16"] not in ("true", "false"):
@@ -67,8 +69,7 @@ class DenoiserSettings:
         )
 
 
-def _number(name: str, value: str, least: int, form: str, most: int | None = None) -> int:
-    form = form if most is None else f"{form} to {most}"
-    if not (value.isascii() and value.isdecimal() and least <= int(value) <= (most or int(value))):
+def _number(name: str, value: str, least: int, form: str, most: float = math.inf) -> int:
+    if not (value.isascii() and value.isdecimal() and least <= int(value) <= most):
         raise expected(name, repr(value), form)
     return int(value)

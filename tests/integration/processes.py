@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -20,6 +21,12 @@ def descendants(pid: int) -> list[int]:
         level = [child for parent in level for child in children.get(parent, [])]
         found += level
     return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process has."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def gone(pids: Sequence[int]) -> bool:

@@ -42,14 +42,18 @@ def repository():
     return exported("tiny-sd2")[1]
 
 
+def shm_prefix_of(server: TritonServer) -> str:
+    # python -m packshot_serving.supervisor SHM_PREFIX …
+    return Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")[3]
+
+
 def copy(repository: Path, target: Path) -> Path:
     return Path(shutil.copytree(repository, target / "repository"))
 
 
 def test_a_clean_stop_leaves_nothing(repository):
     with TritonServer(repository) as server:
-        # python -m packshot_serving.supervisor SHM_PREFIX …
-        shm_prefix = Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")[3]
+        shm_prefix = shm_prefix_of(server)
         assert list(Path("/dev/shm").glob(f"{shm_prefix}*"))
         processes = [server.pid, *descendants(server.pid)]
         log = server.log
@@ -100,8 +104,7 @@ def test_the_models_of_a_server_whose_supervisor_is_killed_end_too(repository):
     request = arrays(make_generation(Parameters(200), 256, 256))
     with TritonServer(repository) as server:
         processes = [server.pid, *descendants(server.pid)]
-        # python -m packshot_serving.supervisor SHM_PREFIX …
-        shm_prefix = Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")[3]
+        shm_prefix = shm_prefix_of(server)
         killer = threading.Timer(1.0, os.kill, (server.pid, signal.SIGKILL))
         killer.start()
         with pytest.raises(InferenceServerException):

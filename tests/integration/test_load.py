@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from tests.families import exported
 from tests.integration.conftest import Served
 from tests.integration.generations import arrays, make_generation
 from tests.integration.metrics import figures, until
-from tests.integration.processes import descendants
+from tests.integration.processes import descendants, resident_bytes
 
 SIZES = [(64, 64), (96, 64), (72, 104)]
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
@@ -211,11 +210,6 @@ def test_pictures_that_are_begun_are_finished_before_a_server_stops():
     for picture in pictures:
         assert isinstance(picture, np.ndarray), picture
         assert np.abs(picture.astype(int) - alone).max() <= 1
-
-
-def resident_bytes(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(autouse=True)

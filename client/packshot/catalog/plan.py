@@ -90,8 +90,9 @@ def check(reader: Reader, shard: Shard, state: State | None = None) -> Checked:
     checked = Checked(0, 0, [])
     for each in reader:
         if isinstance(each, Item):
-            checked.items += shard.has(each.sku)
-            checked.untouched += shard.has(each.sku) and each.sku not in (state or ())
+            ours = shard.has(each.sku)
+            checked.items += ours
+            checked.untouched += ours and each.sku not in (state or ())
         else:
             checked.problems += each
     return checked

@@ -17,7 +17,7 @@ from packshot.catalog.settling import DELIVERED
 from packshot.catalog.state import State
 from packshot.checks import integer, number
 from packshot.cli import connection
-from packshot.cli.catalog_progress import CatalogProgress
+from packshot.cli.catalog_progress import CatalogProgress, tell
 from packshot.cli.extensions import embedded_server
 from packshot.cli.output import check_output, make_folder
 from packshot.errors import expected
@@ -167,7 +167,7 @@ def _checked(progress: CatalogProgress, job: Job, part: Shard, state: State | No
 
 
 def _tell(problem: Problem) -> None:
-    typer.echo(f"packshot: {' '.join(str(problem).split())}", err=True)
+    tell(" ".join(str(problem).split()))
 
 
 def _go(

@@ -49,7 +49,7 @@ class CatalogProgress:
         """Name what is under way."""
         self._progress.update(self._task, description=what)
         if not self._live:
-            _log(what)
+            tell(what)
 
     @property
     def untold(self) -> int:
@@ -80,10 +80,10 @@ class CatalogProgress:
             if self._fresh:
                 left_s = (self._items - done) * (now - self._began) / self._fresh
                 eta = f"  ETA {left_s / 60:.1f} min"
-            _log(f"{done}/{self._items}  {rate}{eta}  {told}")
+            tell(f"{done}/{self._items}  {rate}{eta}  {told}")
 
 
-def _log(line: str) -> None:
-    # Whoever read it may be gone; the work is not to end with that.
+def tell(line: str) -> None:
+    """A line on standard error. Whoever read it may be gone; the work does not end with that."""
     with contextlib.suppress(BrokenPipeError):
         typer.echo(f"packshot: {line}", err=True)

@@ -17,6 +17,7 @@ from packshot_serving.engine.batch_step import repeatable_step
 from packshot_serving.engine.capacity import synthetic_slot
 from packshot_serving.engine.onnx_runner import Shrinking
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner
+from tests.integration.processes import resident_bytes
 
 _TYPES = {"FP32": onnx.TensorProto.FLOAT, "INT64": onnx.TensorProto.INT64, "UINT8": onnx.TensorProto.UINT8}
 
@@ -130,15 +131,10 @@ def test_a_large_pictures_memory_is_given_back():
     runner = OnnxStepRunner(directory / "denoiser" / "1")
     large, small = (repeatable_step(runner, [synthetic_slot(runner, family, side)]) for side in (512, 64))
     small()
-    before = resident_bytes()
+    before = resident_bytes(os.getpid())
     large()
-    most = resident_bytes()
+    most = resident_bytes(os.getpid())
     assert most - before > 300e6
     for _ in range(64):
         small()
-    assert resident_bytes() - before < 0.2 * (most - before)
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    assert resident_bytes(os.getpid()) - before < 0.2 * (most - before)
