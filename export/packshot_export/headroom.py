@@ -2,7 +2,7 @@
 
 ONNX Runtime's CPU kernels compute much of an fp16 graph in fp32 and may keep what lies between two nodes
 there, too. So a graph whose numbers leave the range of fp16 can be right on a CPU and answer NaN on a GPU.
-Here every fp16 tensor between the nodes is looked at itself.
+Here every fp16 tensor between the nodes is looked at itself, inside of attention, too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from packshot.contract import GRAPHS
 from packshot.errors import ExportError
+from packshot_export.attention import spell_out
 from packshot_export.cases import Case
 
 LARGEST_FP16 = 65504.0
@@ -90,6 +91,7 @@ def _feeds(name: str, case: Case) -> Iterator[dict[str, np.ndarray]]:
 def _write_watching(path: Path, watching: Path) -> list[str]:
     """Write the graph with the greatest magnitude of each fp16 tensor as further outputs."""
     model = onnx.load(path, load_external_data=False)
+    spell_out(model)
     graph = model.graph
     dtypes = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
     masks = set(_attention_masks(graph))

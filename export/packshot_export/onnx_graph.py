@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from packshot.contract import Graph
 from packshot.family import Canvas
+from packshot_export.attention import fused_attention
 from packshot_export.axes import dynamic_shapes
 from packshot_export.empty_batches import allow_empty_batches
 from packshot_export.half_weights import store_in_half
@@ -42,7 +43,7 @@ def write_graph(
         path: the file to write; weights of more than 2 GiB go to ``<path>.data`` beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet(), torch.no_grad(), _unconditional_upsampling(module):
+    with _quiet(), torch.no_grad(), _unconditional_upsampling(module), fused_attention(module):
         program = torch.onnx.export(
             module,
             kwargs=dict(example),

@@ -9,13 +9,17 @@ from __future__ import annotations
 import importlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from packshot.contract import PLAN_ENDINGS
 from packshot.errors import ExportError, InvalidArgument, expected
+from packshot_export.attention import spell_out
 from packshot_export.profiles import Profile
 from packshot_serving.engine.tensorrt_program import make_log
 
@@ -78,7 +82,9 @@ class PlanBuilder:
         typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
         parser = trt.OnnxParser(network, self._log)
-        if not parser.parse_from_file(str(graph)):  # by path: weights in a second file are found beside it
+        with _spelled_out(graph) as path:  # not by its bytes: weights in a second file are found beside it
+            taken = parser.parse_from_file(str(path))
+        if not taken:
             raise ExportError(f"{name}: {self.flavour} does not take the graph: {self._log.reason()}")
         config = builder.create_builder_config()
         if self.flavour == "tensorrt_rtx":
@@ -125,6 +131,19 @@ class PlanBuilder:
             cache = config.create_timing_cache(b"")
             config.set_timing_cache(cache, ignore_mismatch=False)
         return cache
+
+
+@contextmanager
+def _spelled_out(graph: Path) -> Iterator[Path]:
+    """A graph of ONNX's own operators, for the time of the call."""
+    path = graph.with_name(f"{graph.stem}.spelled_out.onnx")
+    try:
+        model = onnx.load(graph, load_external_data=False)
+        spell_out(model)
+        onnx.save(model, path)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _load(flavour: str | None) -> tuple[str, Any]:

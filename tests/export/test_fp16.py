@@ -58,7 +58,7 @@ def test_weights_are_fp16_and_tensors_of_the_contract_are_not(halved, name):
 def test_the_vae_normalises_and_attends_in_fp32(halved, name):
     graph = loaded(halved, name).graph
     dtypes = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
-    for kind in ("InstanceNormalization", "Softmax"):
+    for kind in ("InstanceNormalization", "MultiHeadAttention"):
         found = [dtypes[node.output[0]] for node in graph.node if node.op_type == kind]
         assert found, kind
         assert set(found) == {TensorProto.FLOAT}, kind

@@ -34,7 +34,7 @@ class Sizes:
 
     @classmethod
     def holding(cls, numbers: StepNumbers, slot: DeviceSlot) -> Sizes:
-        """The least that some slots' step fits into; one ControlNet row at least, as cuDNN wants."""
+        """The least that some slots' step fits into; one ControlNet row at least, as CUDA's kernels want."""
         return cls(
             rung(numbers.num_slots),
             rung(numbers.num_rows),

@@ -27,17 +27,21 @@ Provider = tuple[str, dict[str, str]]
 CPU_PROVIDERS: tuple[Provider, ...] = (("CPUExecutionProvider", {}),)
 #: What a graph has in fp32 is meant so; ONNX Runtime would round products' factors to TF32's 10 bits.
 PRECISE = {"use_tf32": "0"}
+#: Flash or memory-efficient kernels. From sm_90 on ONNX Runtime 1.31 would take cuDNN's, which it plans anew
+#: while a step is being recorded, and fails where cuDNN has none.
+_ATTENTION = {"sdpa_kernel": str(1 | 2)}
 #: Of a GPU's free memory, what a session may take for its weights and the largest step.
 _SHARE = 0.6
 
 
-def cuda_providers(gpu: str) -> tuple[Provider, ...]:
-    """Of sessions that are fed from the host. What CUDA cannot compute falls to the CPU, shapes above all.
+def cuda_providers(gpu: str = "0", **options: str) -> tuple[Provider, ...]:
+    """Sessions on a GPU. What CUDA cannot compute falls to the CPU, shapes above all.
 
     Args:
         gpu: CUDA's number of it.
+        options: further ones of the provider.
     """
-    return ("CUDAExecutionProvider", {"device_id": gpu, **PRECISE}), *CPU_PROVIDERS
+    return ("CUDAExecutionProvider", {"device_id": gpu, **PRECISE, **_ATTENTION, **options}), *CPU_PROVIDERS
 
 
 class Memory:
@@ -185,16 +189,13 @@ class CudaDevice:
 
     def providers(self, graphs: bool) -> Sequence[Provider]:
         """See :meth:`Device.providers`."""
-        options = {
-            "device_id": "0",
+        return cuda_providers(
             # Else measuring the largest steps would take, and keep, what the other models need.
-            "gpu_mem_limit": str(int(self._free_bytes() * _SHARE)),
-            "user_compute_stream": str(self.stream),
-            "enable_cuda_graph": "1" if graphs else "0",
-            "cudnn_conv_use_max_workspace": "1",
-            **PRECISE,
-        }
-        return [("CUDAExecutionProvider", options), *CPU_PROVIDERS]
+            gpu_mem_limit=str(int(self._free_bytes() * _SHARE)),
+            user_compute_stream=str(self.stream),
+            enable_cuda_graph="1" if graphs else "0",
+            cudnn_conv_use_max_workspace="1",
+        )
 
     def staging(self, nbytes: int) -> np.ndarray:
         """See :meth:`Device.staging`. Page-locked, and kept for the process' life."""
@@ -270,7 +271,7 @@ def require_provider(device: DeviceName) -> None:
     if wanted not in found:
         raise ServerStartError(
             f"device {device}: got an onnxruntime with {', '.join(found)}, expected one with {wanted}; "
-            "replace it: pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            "replace it: pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]>=1.27'"
         )
 
 
