@@ -64,7 +64,7 @@ class _OneNode:
             shape=query.shape,
             version=1,
         )
-        output = attn.to_out[0](attended)
+        output = attn.to_out[0](attended)  # what follows it is dropout
         if hidden_states.ndim == 4:
             output = output.transpose(1, 2).reshape(hidden_states.shape)
         if attn.residual_connection:
@@ -72,10 +72,13 @@ class _OneNode:
         return output / attn.rescale_output_factor
 
 
-def spell_out(model: onnx.ModelProto) -> None:
+def spell_out(model: onnx.ModelProto) -> bool:
     """Write attention as products and a softmax again: for TensorRT, and to look at the numbers inside.
 
     Queries and keys are scaled before they are multiplied, as torch does it, so that scores fit fp16.
+
+    Returns:
+        Whether there was any.
     """
     graph = model.graph
     types = {value.name: value.type.tensor_type for value in graph.value_info}
@@ -89,6 +92,7 @@ def spell_out(model: onnx.ModelProto) -> None:
     others = [opset for opset in model.opset_import if opset.domain != _DOMAIN]
     del model.opset_import[:]
     model.opset_import.extend(others)
+    return len(graph.node) > len(nodes)
 
 
 def _spell_out(graph: onnx.GraphProto, node: onnx.NodeProto, query: onnx.TypeProto.Tensor) -> None:

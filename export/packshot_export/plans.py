@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from packshot.contract import PLAN_ENDINGS
 from packshot.errors import ExportError, InvalidArgument, expected
@@ -135,12 +136,18 @@ class PlanBuilder:
 
 @contextmanager
 def _spelled_out(graph: Path) -> Iterator[Path]:
-    """A graph of ONNX's own operators, for the time of the call."""
-    path = graph.with_name(f"{graph.stem}.spelled_out.onnx")
+    """The graph without attention as one node, for the time of the call."""
     try:
         model = onnx.load(graph, load_external_data=False)
-        spell_out(model)
+    except (OSError, DecodeError) as error:
+        raise ExportError(f"{graph}: cannot be read as a graph: {error}") from error
+    if not spell_out(model):
+        yield graph
+        return
+    path = graph.with_name(f"{graph.stem}.spelled_out.onnx")
+    try:
         onnx.save(model, path)
+        del model  # may hold gigabytes
         yield path
     finally:
         path.unlink(missing_ok=True)

@@ -109,6 +109,15 @@ def test_a_graph_that_tensorrt_does_not_take_is_an_error_that_says_why(builder, 
         builder.build("bytes", tmp_path / "bytes.onnx", [Profile({})], GPU)
 
 
+@pytest.mark.parametrize("content", [b"not a graph", None])
+def test_a_file_that_is_no_graph_is_an_error_that_names_it(builder, tmp_path, content):
+    path = tmp_path / "step.onnx"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(ExportError, match=r"step\.onnx: cannot be read as a graph"):
+        builder.build("step", path, [Profile({})], GPU)
+
+
 def test_limits_that_contradict_a_graph_are_an_error(builder, repository, family):
     (fine,) = profiles(GRAPHS["text_encoder"], family)
     longer = Profile({"input_ids": ((1, 78), (1, 78), (2, 78))})

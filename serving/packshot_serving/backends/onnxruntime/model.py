@@ -18,6 +18,7 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
 from packshot_serving.engine.device import CPU_PROVIDERS, cuda_providers, require_in_use, require_provider
+from packshot_serving.engine.sessions import session_options
 
 log = logging.getLogger("packshot")
 
@@ -30,9 +31,6 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self.name = config["name"]
         self.outputs = [output["name"] for output in config["output"]]
-        options = onnxruntime.SessionOptions()
-        # An idle session that spins takes the cores from the model that is working.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = CPU_PROVIDERS
         if args["model_instance_kind"] == "GPU":
             require_provider("cuda")
@@ -40,7 +38,7 @@ class TritonPythonModel:
             providers = cuda_providers(args["model_instance_device_id"])
         self.session = onnxruntime.InferenceSession(
             os.path.join(args["model_repository"], args["model_version"], config["default_model_filename"]),
-            options,
+            session_options(providers),
             providers=list(providers),
         )
         require_in_use(self.session, providers[0][0])
