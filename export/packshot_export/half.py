@@ -12,9 +12,9 @@ In fp32 are
   grow with them. Both run once for a picture, so they cost little.
 
 UNet, ControlNet, text encoder and SAM normalise in ``LayerNormalization``, whose statistics are fp32 by
-ONNX's definition (``stash_type`` 1), or in group norms of a sixty-fourth of the VAE's pixels. Kernels of
-attention hold its scores in fp32; where it is spelled out, queries and keys are scaled before they are
-multiplied, so the scores have not the range for which ``upcast_attention`` was invented, and
+ONNX's definition (``stash_type`` 1), or in group norms of a sixty-fourth of the VAE's pixels. Fused
+kernels of attention hold its scores in fp32; where it is spelled out, queries and keys are scaled before they
+are multiplied, so the scores have not the range for which ``upcast_attention`` was invented, and
 :mod:`packshot_export.headroom` measures them at every export. The sums inside a group norm it cannot see:
 cuDNN's and TensorRT's are trusted to be fp32 there.
 """
