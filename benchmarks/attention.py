@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from benchmarks.control_rows import request
 from packshot.contract import ARTIFACTS
 from packshot.family import Family, Manifest
 from packshot_bench.machine import describe, peak_memory_bytes
-from packshot_export.attention import spell_out
+from packshot_export.attention import write_spelled_out
 from packshot_serving.engine import OnnxStepRunner
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_batch
@@ -38,13 +37,11 @@ from packshot_serving.engine.slot import build_batch
 def spelled_out(graphs: Path) -> Iterator[Path]:
     """A folder of the same graphs, with the step's attention spelled out."""
     with tempfile.TemporaryDirectory(dir=graphs) as scratch:  # on the same disk: large weights are linked
+        step = Path(ARTIFACTS["step"]).name
+        write_spelled_out(graphs / step, Path(scratch, step))
         for path in graphs.glob("*.onnx*"):
-            os.link(path, Path(scratch, path.name))
-        step = Path(scratch, "step.onnx")
-        model = onnx.load(step, load_external_data=False)
-        spell_out(model)
-        step.unlink()
-        onnx.save(model, step)
+            if path.name != step:
+                os.link(path, Path(scratch, path.name))
         yield Path(scratch)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -70,6 +71,22 @@ class _OneNode:
         if attn.residual_connection:
             output = output + hidden_states
         return output / attn.rescale_output_factor
+
+
+def write_spelled_out(graph: Path, target: Path) -> bool:
+    """Write a graph file again without such nodes, if it has any.
+
+    Args:
+        target: beside whatever lies beside the graph: large weights are found from there.
+
+    Returns:
+        Whether there was any.
+    """
+    model = onnx.load(graph, load_external_data=False)
+    found = spell_out(model)
+    if found:
+        onnx.save(model, target)
+    return found
 
 
 def spell_out(model: onnx.ModelProto) -> bool:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 from google.protobuf.message import DecodeError
 
 from packshot.contract import PLAN_ENDINGS
 from packshot.errors import ExportError, InvalidArgument, expected
-from packshot_export.attention import spell_out
+from packshot_export.attention import write_spelled_out
 from packshot_export.profiles import Profile
 from packshot_serving.engine.tensorrt_program import make_log
 
@@ -83,8 +82,13 @@ class PlanBuilder:
         typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
         parser = trt.OnnxParser(network, self._log)
-        with _spelled_out(graph) as path:  # not by its bytes: weights in a second file are found beside it
-            taken = parser.parse_from_file(str(path))
+        try:
+            with _spelled_out(
+                graph
+            ) as path:  # not by its bytes: weights in a second file are found beside it
+                taken = parser.parse_from_file(str(path))
+        except (OSError, DecodeError) as error:
+            raise ExportError(f"{graph}: cannot be read as a graph: {error}") from error
         if not taken:
             raise ExportError(f"{name}: {self.flavour} does not take the graph: {self._log.reason()}")
         config = builder.create_builder_config()
@@ -137,18 +141,9 @@ class PlanBuilder:
 @contextmanager
 def _spelled_out(graph: Path) -> Iterator[Path]:
     """The graph without attention as one node, for the time of the call."""
-    try:
-        model = onnx.load(graph, load_external_data=False)
-    except (OSError, DecodeError) as error:
-        raise ExportError(f"{graph}: cannot be read as a graph: {error}") from error
-    if not spell_out(model):
-        yield graph
-        return
     path = graph.with_name(f"{graph.stem}.spelled_out.onnx")
     try:
-        onnx.save(model, path)
-        del model  # may hold gigabytes
-        yield path
+        yield path if write_spelled_out(graph, path) else graph
     finally:
         path.unlink(missing_ok=True)
 

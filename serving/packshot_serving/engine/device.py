@@ -27,8 +27,7 @@ Provider = tuple[str, dict[str, str]]
 CPU_PROVIDERS: tuple[Provider, ...] = (("CPUExecutionProvider", {}),)
 #: What a graph has in fp32 is meant so; ONNX Runtime would round products' factors to TF32's 10 bits.
 PRECISE = {"use_tf32": "0"}
-#: Flash or memory-efficient kernels, and plain products for what neither takes. From sm_90 on ONNX Runtime
-#: 1.31 would take cuDNN's in fp16, which it plans anew while a step is recorded, with no way out without any.
+#: Flash or memory-efficient kernels: ONNX Runtime 1.31 plans cuDNN's anew while a step is being recorded.
 _ATTENTION = {"sdpa_kernel": str(1 | 2)}
 #: Of a GPU's free memory, what a session may take for its weights and the largest step.
 _SHARE = 0.6

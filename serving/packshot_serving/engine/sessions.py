@@ -50,8 +50,8 @@ def session_options(providers: Sequence[Provider]) -> onnxruntime.SessionOptions
     options = onnxruntime.SessionOptions()
     # An idle session that spins steals the cores from the one that works.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # From a shape's second run on, ONNX Runtime would have one block for all of it beside what the first run
-    # took: twice the memory, and on a processor no quicker.
+    # From the first shape's second run on, ONNX Runtime would have one block for all of it beside what the
+    # first run took: twice the memory, and on a processor no quicker.
     options.enable_mem_pattern = providers[0] != CPU_PROVIDERS[0]
     return options
 
