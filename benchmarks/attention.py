@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx.inliner import inline_local_functions
 
 from benchmarks.control_rows import request
 from packshot.contract import ARTIFACTS
 from packshot.family import Family, Manifest
 from packshot_bench.machine import describe, peak_memory_bytes
-from packshot_export.attention import write_spelled_out
 from packshot_serving.engine import OnnxStepRunner
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_batch
@@ -38,7 +39,8 @@ def spelled_out(graphs: Path) -> Iterator[Path]:
     """A folder of the same graphs, with the step's attention spelled out."""
     with tempfile.TemporaryDirectory(dir=graphs) as scratch:  # on the same disk: large weights are linked
         step = Path(ARTIFACTS["step"]).name
-        write_spelled_out(graphs / step, Path(scratch, step))
+        model = onnx.load(graphs / step, load_external_data=False)
+        onnx.save(inline_local_functions(model), Path(scratch, step))
         for path in graphs.glob("*.onnx*"):
             if path.name != step:
                 os.link(path, Path(scratch, path.name))

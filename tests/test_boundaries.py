@@ -22,7 +22,6 @@ MAY_IMPORT = {
     "export/packshot_export": {
         "packshot", "packshot_export", "packshot_serving", "numpy", "torch", "diffusers", "transformers",
         "huggingface_hub", "safetensors", "onnx", "onnxscript", "onnxruntime", "tokenizers", "typer", "rich",
-        "google",  # protobuf, whose errors onnx raises
     },
     # packshot_export, packshot_serving: what is trained and judged is what is exported and served.
     "pocket/packshot_pocket": {

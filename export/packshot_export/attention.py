@@ -1,23 +1,55 @@
 """Attention as one node of a graph, for which runtimes have kernels that never write all its scores down.
 
 ``MultiHeadAttention`` is one of ONNX Runtime's own operators, which it computes in blocks, on processors and
-with CUDA, and which OpenVINO knows. ONNX's ``Attention`` needs a newer opset, and all scores on processors.
+with CUDA; OpenVINO and TensorRT-RTX know it, too. A graph brings its definition along, as a function of the
+model, so that any other runtime can compute it. ONNX's ``Attention`` needs a newer opset, and all scores on
+processors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import numpy as np
-import onnx
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
-from onnx import helper, numpy_helper
+from onnx import parser
+from onnxscript import ir
 from torch import Tensor, nn
 
 _DOMAIN, _OPERATOR = "com.microsoft", "MultiHeadAttention"
+#: As torch computes it: queries and keys are scaled before they are multiplied, so that scores fit fp16.
+_DEFINITION = """
+<domain: "com.microsoft", opset_import: ["": {opset}]>
+MultiHeadAttention <num_heads> (query, key, value) => (output) {{
+    as_they_are = Constant <value_ints = [0, 0]> ()
+    the_rest = Constant <value_ints = [-1]> ()
+    number = Constant <value_int: int = @num_heads> ()
+    heads = Reshape (number, the_rest)
+    split = Concat <axis = 0> (as_they_are, heads, the_rest)
+    joined = Concat <axis = 0> (as_they_are, the_rest)
+
+    query_split = Reshape (query, split)
+    key_split = Reshape (key, split)
+    value_split = Reshape (value, split)
+    queries = Transpose <perm = [0, 2, 1, 3]> (query_split)
+    keys = Transpose <perm = [0, 2, 3, 1]> (key_split)
+    values = Transpose <perm = [0, 2, 1, 3]> (value_split)
+
+    exponent = Constant <value_float = -0.25> ()
+    width = Shape <start = 3> (query_split)
+    exact_width = CastLike (width, exponent)
+    exact_scale = Pow (exact_width, exponent)
+    scale = CastLike (exact_scale, query)
+    queries_scaled = Mul (queries, scale)
+    keys_scaled = Mul (keys, scale)
+    scores = MatMul (queries_scaled, keys_scaled)
+    weights = Softmax <axis = -1> (scores)
+    mixed = MatMul (weights, values)
+    rows = Transpose <perm = [0, 2, 1, 3]> (mixed)
+    output = Reshape (rows, joined)
+}}
+"""
 
 
 @contextmanager
@@ -73,73 +105,9 @@ class _OneNode:
         return output / attn.rescale_output_factor
 
 
-def write_spelled_out(graph: Path, target: Path) -> bool:
-    """Write a graph file again without such nodes, if it has any.
-
-    Args:
-        target: beside whatever lies beside the graph: large weights are found from there.
-
-    Returns:
-        Whether there was any.
-    """
-    model = onnx.load(graph, load_external_data=False)
-    found = spell_out(model)
-    if found:
-        onnx.save(model, target)
-    return found
-
-
-def spell_out(model: onnx.ModelProto) -> bool:
-    """Write attention as products and a softmax again: for TensorRT, and to look at the numbers inside.
-
-    Queries and keys are scaled before they are multiplied, as torch does it, so that scores fit fp16.
-
-    Returns:
-        Whether there was any.
-    """
-    graph = model.graph
-    types = {value.name: value.type.tensor_type for value in graph.value_info}
-    nodes = list(graph.node)
-    del graph.node[:]
-    for node in nodes:
-        if node.domain == _DOMAIN and node.op_type == _OPERATOR:
-            _spell_out(graph, node, types[node.input[0]])
-        else:
-            graph.node.append(node)
-    others = [opset for opset in model.opset_import if opset.domain != _DOMAIN]
-    del model.opset_import[:]
-    model.opset_import.extend(others)
-    return len(graph.node) > len(nodes)
-
-
-def _spell_out(graph: onnx.GraphProto, node: onnx.NodeProto, query: onnx.TypeProto.Tensor) -> None:
-    (heads,) = (attribute.i for attribute in node.attribute if attribute.name == "num_heads")
-    width, name = query.shape.dim[2].dim_value, node.output[0]
-    size, dtype = width // heads, helper.tensor_dtype_to_np_dtype(query.elem_type)
-    for constant, value in (
-        ("split", np.array([0, 0, heads, size])),
-        ("joined", np.array([0, 0, width])),
-        ("scale", np.array(size**-0.25, dtype)),
-    ):
-        graph.initializer.append(numpy_helper.from_array(value, f"{name}/{constant}"))
-
-    def add(operator: str, inputs: list[str], output: str, **attributes: object) -> str:
-        graph.node.append(helper.make_node(operator, inputs, [output], **attributes))
-        graph.value_info.append(helper.make_tensor_value_info(output, query.elem_type, None))
-        return output
-
-    def by_heads(tensor: str, called: str, axes: list[int]) -> str:
-        split = add("Reshape", [tensor, f"{name}/split"], f"{name}/{called}_split")
-        return add("Transpose", [split], f"{name}/{called}", perm=axes)
-
-    def scaled(tensor: str) -> str:
-        return add("Mul", [tensor, f"{name}/scale"], f"{tensor}_scaled")
-
-    queries = scaled(by_heads(node.input[0], "query", [0, 2, 1, 3]))
-    keys = scaled(by_heads(node.input[1], "key", [0, 2, 3, 1]))
-    values = by_heads(node.input[2], "value", [0, 2, 1, 3])
-    scores = add("MatMul", [queries, keys], f"{name}/scores")
-    weights = add("Softmax", [scores], f"{name}/weights", axis=-1)
-    mixed = add("MatMul", [weights, values], f"{name}/mixed")
-    rows = add("Transpose", [mixed], f"{name}/rows", perm=[0, 2, 1, 3])
-    graph.node.append(helper.make_node("Reshape", [rows, f"{name}/joined"], [name]))
+def define_attention(model: ir.Model) -> None:
+    """Let a graph with such nodes say what they are."""
+    if any(node.domain == _DOMAIN and node.op_type == _OPERATOR for node in model.graph):
+        proto = parser.parse_function(_DEFINITION.format(opset=model.graph.opset_imports[""]))
+        definition = ir.serde.deserialize_function(proto)
+        model.functions[definition.identifier()] = definition

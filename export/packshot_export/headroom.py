@@ -16,10 +16,11 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from onnx.inliner import inline_local_functions
+from onnx.shape_inference import infer_shapes
 
 from packshot.contract import GRAPHS
 from packshot.errors import ExportError
-from packshot_export.attention import spell_out
 from packshot_export.cases import Case
 
 LARGEST_FP16 = 65504.0
@@ -90,8 +91,8 @@ def _feeds(name: str, case: Case) -> Iterator[dict[str, np.ndarray]]:
 
 def _write_watching(path: Path, watching: Path) -> list[str]:
     """Write the graph with the greatest magnitude of each fp16 tensor as further outputs."""
-    model = onnx.load(path, load_external_data=False)
-    spell_out(model)
+    # With attention as its definition has it: the scores are the largest numbers of some models.
+    model = infer_shapes(inline_local_functions(onnx.load(path, load_external_data=False)))
     graph = model.graph
     dtypes = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
     masks = set(_attention_masks(graph))

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from packshot.contract import Graph
 from packshot.family import Canvas
-from packshot_export.attention import fused_attention
+from packshot_export.attention import define_attention, fused_attention
 from packshot_export.axes import dynamic_shapes
 from packshot_export.empty_batches import allow_empty_batches
 from packshot_export.half_weights import store_in_half
@@ -60,6 +60,7 @@ def write_graph(
     store_in_half(program.model.graph)
     # Every node carries the stack that made it: megabytes, and the paths of this machine.
     ClearMetadataAndDocStringPass()(program.model)
+    define_attention(program.model)
     size = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
     program.save(path, external_data=size > _LARGEST_SINGLE_FILE)
 

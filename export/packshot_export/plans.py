@@ -9,17 +9,13 @@ from __future__ import annotations
 import importlib
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
 from packshot.contract import PLAN_ENDINGS
 from packshot.errors import ExportError, InvalidArgument, expected
-from packshot_export.attention import write_spelled_out
 from packshot_export.profiles import Profile
 from packshot_serving.engine.tensorrt_program import make_log
 
@@ -82,15 +78,9 @@ class PlanBuilder:
         typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
         parser = trt.OnnxParser(network, self._log)
-        try:
-            with _spelled_out(
-                graph
-            ) as path:  # not by its bytes: weights in a second file are found beside it
-                taken = parser.parse_from_file(str(path))
-        except (OSError, DecodeError) as error:
-            raise ExportError(f"{graph}: cannot be read as a graph: {error}") from error
-        if not taken:
-            raise ExportError(f"{name}: {self.flavour} does not take the graph: {self._log.reason()}")
+        # Not by its bytes: weights in a second file are found beside it.
+        if not parser.parse_from_file(str(graph)):
+            raise ExportError(f"{name}: {self.flavour} does not take {graph}: {self._log.reason()}")
         config = builder.create_builder_config()
         if self.flavour == "tensorrt_rtx":
             config.num_compute_capabilities = 1
@@ -136,16 +126,6 @@ class PlanBuilder:
             cache = config.create_timing_cache(b"")
             config.set_timing_cache(cache, ignore_mismatch=False)
         return cache
-
-
-@contextmanager
-def _spelled_out(graph: Path) -> Iterator[Path]:
-    """The graph without attention as one node, for the time of the call."""
-    path = graph.with_name(f"{graph.stem}.spelled_out.onnx")
-    try:
-        yield path if write_spelled_out(graph, path) else graph
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _load(flavour: str | None) -> tuple[str, Any]:

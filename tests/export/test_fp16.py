@@ -204,6 +204,15 @@ def test_what_looks_at_a_number_stands_right_behind_it(halved, tmp_path):
         assert outputs.index(f"{tensor}/greatest") == outputs.index(tensor) + 3
 
 
+def test_scores_are_looked_at_although_attention_is_one_node(halved, tmp_path):
+    path = tmp_path / "watching.onnx"
+    tensors = headroom._write_watching(halved[1] / ARTIFACTS["step"], path)
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    scores = {node.input[0] for node in nodes if node.op_type == "Softmax"}
+    assert scores
+    assert scores <= set(tensors)
+
+
 def test_photos_of_a_batch_are_looked_at_one_by_one_and_a_step_as_a_whole():
     def case(name, batch):
         return Case(

@@ -105,7 +105,7 @@ def test_a_graph_that_tensorrt_does_not_take_is_an_error_that_says_why(builder, 
         ir_version=10,
     )
     onnx.save(model, tmp_path / "bytes.onnx")
-    with pytest.raises(ExportError, match=r"bytes: tensorrt_rtx does not take the graph: .*UInt8"):
+    with pytest.raises(ExportError, match=r"bytes: tensorrt_rtx does not take .*bytes\.onnx: .*UInt8"):
         builder.build("bytes", tmp_path / "bytes.onnx", [Profile({})], GPU)
 
 
@@ -114,8 +114,28 @@ def test_a_file_that_is_no_graph_is_an_error_that_names_it(builder, tmp_path, co
     path = tmp_path / "step.onnx"
     if content:
         path.write_bytes(content)
-    with pytest.raises(ExportError, match=r"step\.onnx: cannot be read as a graph"):
+    with pytest.raises(ExportError, match=r"step: tensorrt_rtx does not take .*step\.onnx: "):
         builder.build("step", path, [Profile({})], GPU)
+
+
+def test_an_operator_that_tensorrt_does_not_know_is_compiled_by_its_definition(
+    builder, repository, family, tmp_path
+):
+    """TensorRT-RTX knows ours; ``tensorrt`` of some versions may not."""
+    model = onnx.load(repository / ARTIFACTS["vae_encoder"])
+    renamed = [node for node in model.graph.node if node.op_type == "MultiHeadAttention"]
+    assert renamed
+    for node in renamed:
+        node.op_type = "Unheard"
+    (definition,) = model.functions
+    definition.name = "Unheard"
+    onnx.save(model, tmp_path / "vae_encoder.onnx")
+    wanted = profiles(GRAPHS["vae_encoder"], family)
+    assert builder.build("vae_encoder", tmp_path / "vae_encoder.onnx", wanted, GPU)
+    del model.functions[:]
+    onnx.save(model, tmp_path / "vae_encoder.onnx")
+    with pytest.raises(ExportError, match="Unheard"):
+        builder.build("vae_encoder", tmp_path / "vae_encoder.onnx", wanted, GPU)
 
 
 def test_limits_that_contradict_a_graph_are_an_error(builder, repository, family):
