@@ -29,7 +29,7 @@ from benchmarks.control_rows import request
 from packshot.contract import ARTIFACTS
 from packshot.family import Family, Manifest
 from packshot_bench.machine import describe, peak_memory_bytes
-from packshot_serving.engine import OnnxStepRunner
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_batch
 

@@ -20,7 +20,8 @@ from packshot.contract import ARTIFACTS
 from packshot.family import Family, Manifest
 from packshot.parameters import Parameters
 from packshot_bench.machine import describe
-from packshot_serving.engine import DenoiseRequest, OnnxStepRunner, StepBatch
+from packshot_serving.engine import DenoiseRequest, StepBatch
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import build_batch
 

@@ -25,7 +25,8 @@ from packshot_bench.results import Report
 from packshot_bench.rounds import measured
 from packshot_bench.scenarios.one_shot import OneShot
 from packshot_bench.subjects import onnx_loop
-from packshot_serving.engine import OnnxStepRunner, StepBatch
+from packshot_serving.engine import StepBatch
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 
 SUBJECT = "onnxruntime loop"
 SLOWDOWN = 0.1

@@ -20,8 +20,8 @@ from benchmarks.control_rows import request
 from packshot.contract import ARTIFACTS
 from packshot.family import Family, Manifest
 from packshot_bench.machine import describe
-from packshot_serving.engine import OnnxStepRunner
 from packshot_serving.engine.batch_step import repeatable_step
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, capabilities
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.runner import Runner

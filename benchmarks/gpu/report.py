@@ -54,7 +54,13 @@ class Report:
         return self.result["sections"].get(section, {}).get("rows", [])
 
     def run(self, section: str, measure: Callable[[], Iterator[Row]]) -> None:
-        """Take a section's rows; an error becomes its last one, and the others go on."""
+        """Take a section's rows; an error becomes its last one, and the others go on.
+
+        A section that begins too late keeps what an earlier run has said.
+        """
+        if self.late and self.rows(section):
+            self.failures += 1
+            return
         entry: Row = {"rows": []}
         self.result["sections"][section] = entry
         began = self.elapsed_s
@@ -65,7 +71,6 @@ class Report:
             for row in measure():
                 self._add(entry, section, row)
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest is worth measuring
-            self.failures += 1
             self._add(entry, section, {"error": failure(error)})
             sys.stderr.write(traceback.format_exc())
         entry["seconds"] = round(self.elapsed_s - began, 1)
@@ -78,6 +83,7 @@ class Report:
 
     def _add(self, entry: Row, section: str, row: Row) -> None:
         entry["rows"].append(row)
+        self.failures += "error" in row
         shown = {key: value for key, value in row.items() if not key.startswith("samples")}
         sys.stdout.write(f"{self.elapsed_s:6.1f} s  {section}: {json.dumps(shown)}\n")
         sys.stdout.flush()

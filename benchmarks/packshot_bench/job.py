@@ -10,7 +10,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from packshot import Composition, Cutout, Parameters, Placement, canny, compose
 from packshot.family import Family
-from packshot.generation import parameter_arrays, prompts
+from packshot.generation import parameter_arrays, prompt_arrays
 
 PROMPT, NEGATIVE_PROMPT = "a cup on a wooden table, picture {number}", "blurry"
 
@@ -42,7 +42,7 @@ class Job:
     def arrays(self, num_controlnets: int) -> dict[str, np.ndarray]:
         """The inputs of ``generate``, without batch axis; each ControlNet gets the same edges."""
         return {
-            **prompts(self.prompt, self.negative_prompt),
+            **prompt_arrays(self.prompt, self.negative_prompt),
             "image": self.composition.image,
             "mask_image": self.composition.mask_image,
             "control_image": np.repeat(self.control_image[None], num_controlnets, axis=0),

@@ -13,9 +13,9 @@ from benchmarks.perf_analyzer.input_data import Arrays
 from packshot import Cutout, Parameters, Placement, canny, compose
 from packshot.contract import ENSEMBLES, MODELS, PREVIEW_INTERVAL, SEED
 from packshot.family import Family
-from packshot.generation import generate_arrays, prompts
+from packshot.generation import generate_arrays, prompt_arrays
 from packshot.parameters import INTERACTIVE
-from packshot.prompts import Letterbox, sam_prompts
+from packshot.sam_prompts import Letterbox, sam_prompts
 from packshot.transport import infer_inputs
 
 #: Around cup and saucer, x0, y0, x1, y1 in pixels of the photo.
@@ -78,7 +78,7 @@ def record(client: InferenceServerClient, family: Family, side: int) -> dict[str
     for number, (scene, flaw) in enumerate(zip(SCENES, FLAWS, strict=True)):
         photo = np.asarray(Image.fromarray(coffee()).rotate(number))
         recorder.run("segment", _segment(photo, number, family))
-        texts = prompts(f"a cup of coffee on {scene}", flaw)
+        texts = prompt_arrays(f"a cup of coffee on {scene}", flaw)
         asked = {**_generate(photo, texts, family, side), SEED.name: np.array([number], np.int64)}
         recorder.run("generate", asked)
         no_previews = {PREVIEW_INTERVAL.name: np.zeros(1, np.int32)}

@@ -13,7 +13,7 @@ MAX_SHOWN = 120
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
-    """A contiguous array that cannot be written to; copied only where the caller could still write."""
+    """A contiguous array that cannot be written to; copied where it is writable."""
     contiguous = np.ascontiguousarray(array)
     if contiguous.flags.writeable:
         contiguous = contiguous.copy()

@@ -14,7 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from packshot.parameters import (
+    MAX_CONTROLNET_SCALE,
+    MAX_GUIDANCE_SCALE,
+    MAX_INFERENCE_STEPS,
+    SCHEDULERS,
+    Parameters,
+)
+
 Dtype = Literal["UINT8", "INT32", "INT64", "FP32", "BYTES"]
+#: What numpy and messages call them; BYTES are text.
+DTYPE_NAMES: dict[Dtype, str] = {
+    "UINT8": "uint8", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "text"
+}  # fmt: skip
 Kind = Literal["onnxruntime", "python", "ensemble"]
 
 SYMBOLS: dict[str, str] = {
@@ -120,7 +132,9 @@ NUM_TRUNCATED_TOKENS = Tensor(
 PROMPT_EMBEDS = Tensor("prompt_embeds", "FP32", ("T", "D"), "last hidden state of the text encoder")
 NEGATIVE_PROMPT_EMBEDS = Tensor("negative_prompt_embeds", "FP32", ("T", "D"), "the same of negative_prompt")
 IMAGE = Tensor("image", "UINT8", ("H", "W", 3), "RGB, the canvas with the product on it")
-MASK_IMAGE = Tensor("mask_image", "UINT8", ("H", "W"), "≥ 128: repaint, below: keep the product")
+MASK_IMAGE = Tensor(
+    "mask_image", "UINT8", ("H", "W"), f"≥ {MASK_THRESHOLD}: repaint, below: keep the product"
+)
 CONTROL_IMAGE = Tensor(
     "control_image", "UINT8", ("K", "H", "W"), "Canny edges, 0 or 255, one for each ControlNet"
 )
@@ -146,22 +160,23 @@ IMAGE_LATENTS = Tensor(
 )
 SEED = Tensor("seed", "INT64", (1,), "0 to 2^63 − 1; 0 if left out", True)
 PRIORITY = Tensor("priority", "INT32", (1,), "1 interactive, 2 catalogue; 1 if left out", True)
+
+
+def _parameter(name: str, dtype: Dtype, dim: str | int, values: str) -> Tensor:
+    default = getattr(Parameters(), name)
+    shown = default if isinstance(default, str) else f"{default:g}"
+    return Tensor(name, dtype, (dim,), f"{values}; the family's, or {shown}", True)
+
+
 PARAMETERS = (
-    Tensor("num_inference_steps", "INT32", (1,), "1 to 200; if left out what suits the family, or 25", True),
-    Tensor("guidance_scale", "FP32", (1,), "0 to 50; the family's, or 7.5", True),
-    Tensor("controlnet_conditioning_scale", "FP32", ("K",), "0 to 4; the family's, or 0.5", True),
-    Tensor("control_guidance_start", "FP32", ("K",), "0 to 1; the family's, or 0", True),
-    Tensor("control_guidance_end", "FP32", ("K",), "above the start, to 1; the family's, or 1", True),
-    Tensor(
-        "scheduler",
-        "BYTES",
-        (1,),
-        "dpmpp_2m, dpmpp_2m_karras, ddim, euler, euler_karras, euler_ancestral, unipc, unipc_karras or "
-        "pndm; the family's, or dpmpp_2m",
-        True,
-    ),
-    Tensor("guidance_end", "FP32", (1,), "0 to 1; the family's, or 1", True),
-    Tensor("strength", "FP32", (1,), "above 0, to 1; the family's, or 1", True),
+    _parameter("num_inference_steps", "INT32", 1, f"1 to {MAX_INFERENCE_STEPS}"),
+    _parameter("guidance_scale", "FP32", 1, f"0 to {MAX_GUIDANCE_SCALE:g}"),
+    _parameter("controlnet_conditioning_scale", "FP32", "K", f"0 to {MAX_CONTROLNET_SCALE:g}"),
+    _parameter("control_guidance_start", "FP32", "K", "0 to 1"),
+    _parameter("control_guidance_end", "FP32", "K", "above the start, to 1"),
+    _parameter("scheduler", "BYTES", 1, f"one of {', '.join(SCHEDULERS)}"),
+    _parameter("guidance_end", "FP32", 1, "0 to 1"),
+    _parameter("strength", "FP32", 1, "above 0, to 1"),
 )
 PARAMETER_NAMES = tuple(tensor.name for tensor in PARAMETERS)
 

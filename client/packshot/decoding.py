@@ -14,9 +14,9 @@ from PIL import Image
 
 from packshot.errors import InvalidArgument, expected
 
-MAX_SIDE_PX = 16_384
-MAX_PIXELS = 120_000_000
-SIZE_LIMIT = f"sides from 1 to {MAX_SIDE_PX} pixels, at most {MAX_PIXELS // 10**6} megapixels"
+_MAX_SIDE_PX = 16_384
+_MAX_PIXELS = 120_000_000
+_SIZE_LIMIT = f"sides from 1 to {_MAX_SIDE_PX} pixels, at most {_MAX_PIXELS // 10**6} megapixels"
 
 #: Formats for photos. Pillow reads more, some by starting other programs; a photo needs none of those.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "JPEG2000", "PPM")
@@ -43,11 +43,21 @@ def decoding(what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise expected(what, "no such file", "an image file") from None
     except Image.DecompressionBombError:
-        raise expected(what, "more than 178 megapixels", SIZE_LIMIT) from None
+        raise expected(what, "more than 178 megapixels", _SIZE_LIMIT) from None
     except Image.UnidentifiedImageError:
         raise expected(what, "something that is not an image", "an image file such as JPEG or PNG") from None
     except _ERRORS as error:
         raise expected(what, f"an image that cannot be read ({error})", "a complete image") from None
+
+
+def check_size(what: str, width: int, height: int) -> None:
+    """Refuse a picture of no pixels, or of more than is sensible.
+
+    Raises:
+        InvalidArgument: it is too small or too large.
+    """
+    if not (1 <= width <= _MAX_SIDE_PX and 1 <= height <= _MAX_SIDE_PX and width * height <= _MAX_PIXELS):
+        raise expected(what, f"{width}x{height}", _SIZE_LIMIT)
 
 
 def opened(file: Path | IO[bytes]) -> Image.Image:

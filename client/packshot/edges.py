@@ -7,6 +7,7 @@ import numpy as np
 
 from packshot.arrays import check_uint8
 from packshot.checks import number
+from packshot.contract import MASK_THRESHOLD
 
 
 def canny(
@@ -43,7 +44,7 @@ def canny(
 def contour(alpha: np.ndarray) -> np.ndarray:
     """The outermost pixels of the products: uint8 [H, W], 255 on the contour."""
     # Half transparent counts as inside, as it does in mask_image.
-    inside = (alpha >= 128).astype(np.uint8)
+    inside = (alpha >= MASK_THRESHOLD).astype(np.uint8)
     # Beyond its border OpenCV takes the image as all inside, so a product cut off there has no edge.
     eroded = cv2.erode(inside, np.ones((3, 3), np.uint8))
     return (inside - eroded) * np.uint8(255)

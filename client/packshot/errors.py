@@ -7,7 +7,7 @@
      ├── Unavailable                           overloaded, starting or gone; may be tried again
      │    └── Overloaded                       well, and with a full queue
      ├── DeadlineExceeded (also a TimeoutError)
-     ├── Cancelled                             the caller gave its request up
+     ├── Cancelled                             the caller gave its request up; inside a server only
      ├── RepositoryError                       a model repository that is incomplete or altered
      ├── ServerStartError                      tritonserver could not be started
      ├── ExportError                           a checkpoint that cannot be exported faithfully
@@ -55,10 +55,9 @@ class DeadlineExceeded(PackshotError, TimeoutError):
 
 
 class Cancelled(PackshotError):
-    """The caller gave the request up."""
+    """The caller gave the request up, and so it is told by nobody but the server's own parts."""
 
     code = "CANCELLED"
-    exit_code = 9
 
 
 class RepositoryError(PackshotError):

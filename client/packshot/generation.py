@@ -49,7 +49,7 @@ def generate_arrays(
         image: uint8 [H, W, 3].
         mask_image: uint8 [H, W].
         control_image: uint8 [H, W], the same for every ControlNet, or [K, H, W].
-        texts: see :func:`prompts`.
+        texts: see :func:`prompt_arrays`.
         parameters: how to paint.
         priority: 1 or 2.
         count: K, the family's ControlNets.
@@ -85,7 +85,7 @@ def check_settings(fields: Mapping[str, Any]) -> None:
     Parameters(**fields)
 
 
-def prompts(prompt: str, negative_prompt: str) -> dict[str, np.ndarray]:
+def prompt_arrays(prompt: str, negative_prompt: str) -> dict[str, np.ndarray]:
     """Both prompts as tensors, without batch axis.
 
     Raises:

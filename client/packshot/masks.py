@@ -7,7 +7,7 @@ import numpy as np
 from packshot.cutout import Cutout
 from packshot.errors import expected
 from packshot.photo import Photo
-from packshot.prompts import Letterbox
+from packshot.sam_prompts import Letterbox
 
 
 def best_cutout(photo: Photo, letterbox: Letterbox, answers: list[tuple[np.ndarray, np.ndarray]]) -> Cutout:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from packshot.arrays import check_uint8, describe, frozen
-from packshot.decoding import MAX_PIXELS, MAX_SIDE_PX, SIZE_LIMIT, decoding, opened
+from packshot.decoding import check_size, decoding, opened
 from packshot.errors import expected
 
 
@@ -33,7 +33,7 @@ class Photo:
 
     def __post_init__(self) -> None:
         height, width, _ = check_uint8("photo.image", self.image, "H", "W", 3).shape
-        _check_size("photo", width, height)
+        check_size("photo", width, height)
         object.__setattr__(self, "image", frozen(self.image))
         if self.alpha is not None:
             check_uint8("photo.alpha", self.alpha, height, width)
@@ -91,7 +91,7 @@ def _from_file(file: Path | io.BytesIO, what: str) -> Photo:
 
 
 def _from_pil(image: Image.Image, what: str) -> Photo:
-    _check_size(what, *image.size)
+    check_size(what, *image.size)
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
         return _sixteen_bits(upright, what)
@@ -138,7 +138,7 @@ def _from_array(array: np.ndarray) -> Photo:
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise expected("photo", describe(array), "uint8 or uint16, [H,W], [H,W,3] or [H,W,4]")
-    _check_size("photo", array.shape[1], array.shape[0])
+    check_size("photo", array.shape[1], array.shape[0])
     if array.dtype == np.uint16:
         # round(value · 255 / 65535), in integers.
         array = ((array.astype(np.uint32) * 255 + 32_895) >> 16).astype(np.uint8)
@@ -146,8 +146,3 @@ def _from_array(array: np.ndarray) -> Photo:
     if channels == 1:
         array = np.repeat(array, 3, axis=2)
     return Photo(array[..., :3], array[..., 3] if channels == 4 else None)
-
-
-def _check_size(what: str, width: int, height: int) -> None:
-    if not (1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX and width * height <= MAX_PIXELS):
-        raise expected(what, f"{width}x{height}", SIZE_LIMIT)

@@ -17,14 +17,14 @@ from packshot.edges import canny
 from packshot.errors import InternalError, expected
 from packshot.family import Family
 from packshot.gathering import gathered
-from packshot.generation import check_settings, generate_arrays, image_seeds, prompts, warn_truncated
+from packshot.generation import check_settings, generate_arrays, image_seeds, prompt_arrays, warn_truncated
 from packshot.masks import best_cutout
 from packshot.options import Options
 from packshot.parameters import INTERACTIVE, MAX_INFERENCE_STEPS, Parameters, check_priority, check_seed
 from packshot.paste import paste_back
 from packshot.photo import PhotoSource, load_photo
 from packshot.progress import OnStep, StepProgress
-from packshot.prompts import Boxes, Labels, Letterbox, Points, SamPrompt, sam_prompts
+from packshot.sam_prompts import Boxes, Labels, Letterbox, Points, SamPrompt, sam_prompts
 from packshot.shot import ParameterFields, Shot
 from packshot.transport import Transport
 
@@ -174,7 +174,7 @@ class AsyncStudio:
         """
         check_settings(parameters)
         seeds = image_seeds(seed, num_images)
-        texts = prompts(prompt, negative_prompt)
+        texts = prompt_arrays(prompt, negative_prompt)
         check_priority(priority)
         interval = integer("preview_interval", preview_interval, 0, MAX_INFERENCE_STEPS)
         size = check_canvas(canvas)
@@ -251,7 +251,7 @@ class AsyncStudio:
         """
         if parameters is not None and not isinstance(parameters, Parameters):
             raise expected("parameters", type(parameters).__name__, "Parameters")
-        texts = prompts(prompt, negative_prompt)
+        texts = prompt_arrays(prompt, negative_prompt)
         check_seed(seed)
         check_priority(priority)
         interval = integer("preview_interval", preview_interval, 0, MAX_INFERENCE_STEPS)

@@ -19,7 +19,7 @@ from packshot.options import Options
 from packshot.parameters import INTERACTIVE, Parameters
 from packshot.photo import PhotoSource
 from packshot.progress import OnStep
-from packshot.prompts import Boxes, Labels, Points, SamPrompt
+from packshot.sam_prompts import Boxes, Labels, Points, SamPrompt
 from packshot.shot import ParameterFields, Shot
 from packshot.studio import AsyncStudio, Progress
 

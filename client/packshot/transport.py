@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,7 +15,8 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from packshot.arrays import brackets, describe, shown
-from packshot.contract import MODELS, Model, Tensor
+from packshot.backoff import backoff_s
+from packshot.contract import DTYPE_NAMES, MODELS, Model, Tensor
 from packshot.errors import DeadlineExceeded, InternalError, RepositoryError, Unavailable, expected
 from packshot.family import Family
 from packshot.options import Options
@@ -38,7 +38,6 @@ _STATUS_CODES = {"triton_grpc_error": "true"}
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(?P<port>[0-9]{1,5})")
 #: No proxy of the environment's leads back to this machine.
 _LOOPBACK = re.compile(r"localhost:|127\.|\[::1\]")
-_NUMPY_NAMES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "text"}
 
 
 class _Client(InferenceServerClient):
@@ -231,16 +230,12 @@ class Transport:
             reason = str(failure).removeprefix(f"{self.server}: ")
             if reason not in reasons:
                 reasons.append(reason)
-            pause_s = self._pause_s(attempt)
+            pause_s = backoff_s(attempt, self._options.first_backoff_s, self._options.max_backoff_s)
             if attempt == self._options.max_retries or time.monotonic() + pause_s >= deadline:
                 # What began it says more than how the last retry ended.
                 raise type(failure)(f"{self.server}: {'; then '.join(reasons)}")
             await asyncio.sleep(pause_s)
         raise DeadlineExceeded(f"{self.server}: no answer within {self._options.timeout_s:g} s")
-
-    def _pause_s(self, attempt: int) -> float:
-        longest = min(self._options.max_backoff_s, self._options.first_backoff_s * 2**attempt)
-        return longest * random.uniform(0.5, 1.0)
 
 
 def _outputs(model: Model, result: InferResult) -> dict[str, np.ndarray]:
@@ -287,20 +282,20 @@ def _check(what: str, tensor: Tensor, array: np.ndarray, bound: dict[str, tuple[
         and array.ndim == len(tensor.dims)
         and array.size > 0
     )
-    sizes = {} if not fits else dict(zip(tensor.dims, array.shape, strict=True))
+    sizes = list(zip(tensor.dims, array.shape, strict=True)) if fits else []
     like = ""
-    for dim, size in sizes.items():
+    for dim, size in sizes:
         wanted, source = (dim, "") if isinstance(dim, int) else bound.get(dim, (size, ""))
         if size != wanted:
             fits, like = False, like or source
     if not fits:
         suffix = f" like {like}" if like else ""
         raise expected(what, describe(array), _form(tensor, bound) + suffix)
-    for dim, size in sizes.items():
+    for dim, size in sizes:
         if isinstance(dim, str):
             bound.setdefault(dim, (size, tensor.name))
 
 
 def _form(tensor: Tensor, bound: Mapping[str, tuple[int, str]]) -> str:
     shape = [bound[dim][0] if isinstance(dim, str) and dim in bound else dim for dim in tensor.dims]
-    return f"{_NUMPY_NAMES[tensor.dtype]}{brackets(shape)}"
+    return f"{DTYPE_NAMES[tensor.dtype]}{brackets(shape)}"

@@ -6,21 +6,17 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packshot.family import Precision
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from packshot_export.export import Exported, Planned
-
-
-class _Precision(StrEnum):
-    fp32 = "fp32"
-    fp16 = "fp16"
 
 
 def export(
@@ -39,8 +35,8 @@ def export(
     ],
     repository: Annotated[Path, typer.Option(help="Model repository to make or to replace.")],
     precision: Annotated[
-        _Precision, typer.Option(help="Of the weights and of the arithmetic inside the graphs.")
-    ] = _Precision.fp32,
+        Precision, typer.Option(help="Of the weights and of the arithmetic inside the graphs.")
+    ] = "fp32",
     name: Annotated[
         str | None, typer.Option(help="Name of the family; else the diffusion checkpoint's.")
     ] = None,
@@ -78,7 +74,7 @@ def export(
             controlnet,
             sam,
             repository,
-            precision.value,
+            precision,
             progress=lambda event: _print(console, event),
             name=name,
             tensorrt=settings,

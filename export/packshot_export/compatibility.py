@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from packshot.errors import ExportError, InvalidArgument
+from packshot.errors import ExportError, expected
 
 Config = Mapping[str, Any]
 
@@ -20,11 +20,6 @@ _UNSUPPORTED = {
 }
 
 
-def mismatch(what: str, got: object, wanted: object) -> InvalidArgument:
-    """Two parts that do not fit; the message has both numbers."""
-    return InvalidArgument(f"{what}: got {got}, expected {wanted}")
-
-
 def check_unet(unet: Config) -> None:
     """Refuse UNets that are not 9-channel inpainting UNets of Stable Diffusion 1 or 2.
 
@@ -37,7 +32,7 @@ def check_unet(unet: Config) -> None:
         raise ExportError("diffusion.unet: got center_input_sample true, expected false")
     wanted = 2 * unet["out_channels"] + 1
     if unet["in_channels"] != wanted:
-        raise mismatch(
+        raise expected(
             "diffusion.unet.in_channels",
             unet["in_channels"],
             f"{wanted} (latents {unet['out_channels']}, mask 1, masked image {unet['out_channels']}): "
@@ -50,7 +45,7 @@ def check_vae(vae: Config, unet: Config) -> None:
     if vae.get("_class_name", "AutoencoderKL") != "AutoencoderKL":
         raise ExportError(f"diffusion.vae: got {vae['_class_name']}, expected AutoencoderKL")
     if vae["latent_channels"] != unet["out_channels"]:
-        raise mismatch(
+        raise expected(
             "diffusion.vae.latent_channels",
             vae["latent_channels"],
             f"{unet['out_channels']}, the UNet's out_channels",
@@ -64,12 +59,12 @@ def check_text_encoder(text_encoder: Config, unet: Config, max_length: int) -> N
         raise ExportError(f"diffusion.text_encoder: got {', '.join(kinds)}, expected CLIPTextModel")
     width, wanted = text_encoder["hidden_size"], unet["cross_attention_dim"]
     if width != wanted:
-        raise mismatch(
+        raise expected(
             "diffusion.text_encoder.hidden_size", width, f"{wanted}, the UNet's cross_attention_dim"
         )
     positions = text_encoder.get("max_position_embeddings", 77)
     if max_length > positions:
-        raise mismatch(
+        raise expected(
             "diffusion.tokenizer.model_max_length",
             max_length,
             f"at most {positions}, the text encoder's positions",
@@ -88,17 +83,17 @@ def check_controlnets(controlnets: Sequence[Config], unet: Config, factor: int) 
         for name in ("cross_attention_dim", "block_out_channels", "layers_per_block"):
             got, wanted = _plain(controlnet[name]), _plain(unet[name])
             if got != wanted:
-                raise mismatch(f"{part}.{name}", got, f"{wanted}, the UNet's")
+                raise expected(f"{part}.{name}", got, f"{wanted}, the UNet's")
         seen = (unet["out_channels"], unet["in_channels"])
         if controlnet["in_channels"] not in seen:
-            raise mismatch(
+            raise expected(
                 f"{part}.in_channels",
                 controlnet["in_channels"],
                 f"{seen[0]} (latents) or {seen[1]} (all that the UNet sees)",
             )
         halvings = len(controlnet["conditioning_embedding_out_channels"]) - 1
         if 2**halvings != factor:
-            raise mismatch(
+            raise expected(
                 f"{part}: its control embedding's downscale factor", 2**halvings, f"{factor}, the VAE's"
             )
 
@@ -109,7 +104,7 @@ def check_sam(sam: Config) -> None:
         raise ExportError(f"sam: got a checkpoint of {sam['model_type']}, expected sam")
     masks = (sam.get("mask_decoder_config") or {}).get("num_multimask_outputs", 3)
     if masks != 3:
-        raise mismatch("sam.mask_decoder_config.num_multimask_outputs", masks, 3)
+        raise expected("sam.mask_decoder_config.num_multimask_outputs", masks, 3)
 
 
 def _check_supported(part: str, config: Config, kind: str) -> None:

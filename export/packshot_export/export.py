@@ -91,8 +91,8 @@ def export_repository(
     _check_target(target)
     parts = open_parts(str(diffusion), [str(one) for one in controlnets], str(sam), precision, name)
     report = progress or (lambda _: None)
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
             fresh = Path(scratch) / "repository"
             fresh.mkdir()

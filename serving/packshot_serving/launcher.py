@@ -47,7 +47,6 @@ class TritonServer:
         bind: IPv4 address or host name to listen on.
         device: where the models compute; None is what their configs say.
         bf16: compute the steps in bfloat16, on a processor that knows it.
-        start_timeout_s: seconds until it must be ready.
 
     Raises:
         InvalidArgument: a port is out of range or named twice, ``bind`` is an IPv6 address or an unknown
@@ -70,7 +69,6 @@ class TritonServer:
         bind: str = "127.0.0.1",
         device: DeviceName | None = None,
         bf16: bool = False,
-        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         if bf16 and device == "cuda":
             raise expected("bf16", "device cuda", "a CPU; on a GPU the graphs' own precision counts")
@@ -79,7 +77,6 @@ class TritonServer:
         self._device: DeviceName | None = device
         self._bf16 = bf16
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
-        self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: dict[str, int] = {}
         self._runtime: Path | None = None
@@ -242,7 +239,7 @@ class TritonServer:
             )
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self._start_timeout_s
+        deadline = time.monotonic() + START_TIMEOUT_S
         with grpc.insecure_channel(self.grpc_address, CHANNEL_OPTIONS) as channel:
             triton = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             # Triton opens the port of its metrics last, a moment after it says that it is ready.
@@ -252,7 +249,7 @@ class TritonServer:
                     raise ServerStartError(self.failure(status))
                 if time.monotonic() > deadline:
                     raise ServerStartError(
-                        f"tritonserver was not ready after {self._start_timeout_s:.0f} s; log: {self.log}"
+                        f"tritonserver was not ready after {START_TIMEOUT_S:.0f} s; log: {self.log}"
                     )
                 time.sleep(POLL_S)
 

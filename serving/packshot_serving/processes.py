@@ -45,7 +45,7 @@ def _parent_and_work(pid: int) -> tuple[int | None, float]:
     return None if state == b"Z" else int(parent), (int(user) + int(system)) / _TICKS_PER_S
 
 
-def wait_until_family_rests(timeout_s: float) -> bool:
+def wait_until_server_rests(timeout_s: float) -> bool:
     """Wait for this process's parent and its other children to compute nothing any more, two looks long.
 
     Python models are such children; others load in the server itself.
@@ -57,10 +57,10 @@ def wait_until_family_rests(timeout_s: float) -> bool:
         Whether they do.
     """
     deadline = time.monotonic() + timeout_s
-    before, looked, rested = _family(), time.monotonic(), False
+    before, looked, rested = _server_processes(), time.monotonic(), False
     while looked < deadline:
         time.sleep(_LOOK_S)
-        now, since = _family(), looked
+        now, since = _server_processes(), looked
         looked = time.monotonic()
         busy_s = sum(works_s - before.get(pid, 0.0) for pid, works_s in now.items() if pid != os.getpid())
         rests = busy_s < _QUIET_SHARE * (looked - since)
@@ -70,6 +70,6 @@ def wait_until_family_rests(timeout_s: float) -> bool:
     return False
 
 
-def _family() -> dict[int, float]:
+def _server_processes() -> dict[int, float]:
     parent = os.getppid()
     return {**living_children(parent), parent: _parent_and_work(parent)[1]}

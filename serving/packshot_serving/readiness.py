@@ -9,6 +9,8 @@ from packshot.contract import MODELS
 
 #: Seconds between two looks.
 POLL_S = 0.1
+#: Seconds for one answer; a server that accepts calls and gives none is not up.
+_ANSWER_S = 5.0
 #: Of a connection to it.
 CHANNEL_OPTIONS = [
     # A proxy could only get in the way.
@@ -21,8 +23,9 @@ CHANNEL_OPTIONS = [
 def all_ready(triton: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:
     """Whether the server answers, and each of packshot's models could."""
     try:
-        if not triton.ServerReady(service_pb2.ServerReadyRequest()).ready:
+        if not triton.ServerReady(service_pb2.ServerReadyRequest(), timeout=_ANSWER_S).ready:
             return False
-        return all(triton.ModelReady(service_pb2.ModelReadyRequest(name=name)).ready for name in MODELS)
+        asked = (service_pb2.ModelReadyRequest(name=name) for name in MODELS)
+        return all(triton.ModelReady(each, timeout=_ANSWER_S).ready for each in asked)
     except grpc.RpcError:
         return False

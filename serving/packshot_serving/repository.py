@@ -12,7 +12,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from packshot.contract import ARTIFACTS, ENSEMBLES, MODELS, Model, Step, Tensor, plan_file
+from packshot.contract import ARTIFACTS, ENSEMBLES, MODELS, Model, Step, plan_file
 from packshot.errors import RepositoryError
 from packshot.family import Family
 from packshot_serving.denoiser_settings import DEFAULTS, NO_PLANS
@@ -169,13 +169,13 @@ def model_config(
             pb.ModelInput(
                 name=tensor.name,
                 data_type=_TYPES[tensor.dtype],
-                dims=_dims(tensor, family),
+                dims=tensor.bind(family.dims),
                 optional=tensor.optional or tensor.name in checked,
             )
         )
     for tensor in model.outputs:
         config.output.append(
-            pb.ModelOutput(name=tensor.name, data_type=_TYPES[tensor.dtype], dims=_dims(tensor, family))
+            pb.ModelOutput(name=tensor.name, data_type=_TYPES[tensor.dtype], dims=tensor.bind(family.dims))
         )
     config.parameters["family"].string_value = family.to_json()
     if model.name == "generate" and deployment.artifacts:
@@ -247,10 +247,6 @@ def _checked(model: Model) -> set[str]:
     if model.kind != "ensemble":
         return set()
     return {tensor.name for tensor in MODELS[ENSEMBLES[model.name][0].model].inputs}
-
-
-def _dims(tensor: Tensor, family: Family) -> tuple[int, ...]:
-    return tensor.bind(family.dims)
 
 
 def _ensemble_step(step: Step) -> pb.ModelEnsembling.Step:

@@ -1,4 +1,4 @@
-"""Checks what callers send, as numpy arrays: the one place where a served request is refused.
+"""Reads and checks what callers send, as numpy arrays.
 
 Arrays come without their batch axis, BYTES as ``object`` arrays. Every function raises
 :class:`packshot.errors.InvalidArgument`, before any work is queued.
@@ -12,6 +12,7 @@ import numpy as np
 
 from packshot.arrays import brackets, describe
 from packshot.contract import (
+    DTYPE_NAMES,
     LABEL_BOX_BOTTOM_RIGHT,
     LABEL_BOX_TOP_LEFT,
     LABEL_FOREGROUND,
@@ -165,7 +166,9 @@ def _require(ensemble: str, check: str, arrays: Arrays) -> None:
 
 def missing(model: str, tensor: Tensor) -> InvalidArgument:
     """What a caller is told who has left a tensor out."""
-    return expected(f"{model}.{tensor.name}", "nothing", f"{tensor.dtype}{brackets(tensor.dims)}")
+    return expected(
+        f"{model}.{tensor.name}", "nothing", f"{DTYPE_NAMES[tensor.dtype]}{brackets(tensor.dims)}"
+    )
 
 
 def _like_image(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

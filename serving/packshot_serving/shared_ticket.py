@@ -23,6 +23,8 @@ from packshot_serving.engine.ticket import STATES
 #: int64 words: cancelled; all of a progress, 16 bits each; the preview's interval, version and shape.
 _CANCELLED, _PROGRESS, _INTERVAL, _VERSION, _SHAPE = 0, 1, 2, 3, slice(4, 7)
 _HEADER_BYTES = 64
+#: Of a ticket's number in its path. What else a server has in shared memory has names of other lengths.
+_DIGITS = 16
 
 
 class SharedTicket(Ticket):
@@ -88,6 +90,12 @@ class SharedTicket(Ticket):
         ticket.preview_interval = int(ticket._words[_INTERVAL])
         return ticket
 
+    @staticmethod
+    def remove_all(prefix: Path) -> None:
+        """Remove what an earlier process has left of its tickets."""
+        for path in prefix.parent.glob(f"{prefix.name}{'?' * _DIGITS}"):
+            path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """No other process can attach any more; safe to call twice."""
         self._path.unlink(missing_ok=True)
@@ -144,4 +152,4 @@ class SharedTicket(Ticket):
 
 
 def _path(prefix: Path, number: int) -> Path:
-    return prefix.with_name(f"{prefix.name}{number:016x}")
+    return prefix.with_name(f"{prefix.name}{number:0{_DIGITS}x}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from packshot.checks import integer
 from packshot.contract import PREVIEW_INTERVAL, PROGRESS
-from packshot.errors import Cancelled, InvalidArgument, Unavailable
+from packshot.errors import Cancelled, Unavailable
 from packshot.family import Family
 from packshot.parameters import MAX_INFERENCE_STEPS
 from packshot_serving.engine import Progress
@@ -68,14 +68,13 @@ class Streams:
         self._prefix = prefix
         self._poll_s = poll_s
         self._count = 0
-        for left_over in prefix.parent.glob(f"{prefix.name}*"):
-            left_over.unlink(missing_ok=True)
+        SharedTicket.remove_all(prefix)
 
     async def run(self, arrays: Arrays, caller: Caller, timeout_us: int = 0) -> dict[str, np.ndarray]:
         """Follow one generation to its end.
 
         Args:
-            arrays: inputs of ``generate_stream``, without batch axis.
+            arrays: inputs of ``generate_stream``, without batch axis; none is missing that may not be.
             caller: is sent the progress.
             timeout_us: how long the request may wait for a slot; 0: as the server says.
 
@@ -88,7 +87,7 @@ class Streams:
             Cancelled: the caller has gone. The slot is free after at most one step.
         """
         if self._count >= MAX_STREAMS:
-            raise Unavailable(f"generate_stream: {MAX_STREAMS} requests are under way; try again later")
+            raise Unavailable(f"generate_stream's queue is full: {MAX_STREAMS} requests are under way")
         inputs = dict(arrays)
         stream = _Stream(self._ticket(inputs), caller)
         self._count += 1
@@ -117,11 +116,8 @@ class Streams:
         if asked is None or not asked.item():
             return SharedTicket.create(self._prefix)
         interval = integer("generate_stream.preview_interval", asked.item(), 0, MAX_INFERENCE_STEPS)
-        image = inputs.get("image")
-        if image is None:
-            raise InvalidArgument("generate_stream.image: got nothing, expected a picture")
         factor = self._family.canvas.multiple
-        height, width = (side // factor for side in image.shape[:2])
+        height, width = (side // factor for side in inputs["image"].shape[:2])
         return SharedTicket.create(self._prefix, interval, (self._family.dims["C"], height, width))
 
     def _look(self, stream: _Stream) -> None:

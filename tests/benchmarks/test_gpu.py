@@ -163,9 +163,17 @@ def test_a_later_run_of_other_sections_keeps_the_earlier_ones(tmp_path):
     output = tmp_path / "result.json"
     Report(output, {}, 60).run("one", lambda: iter([{"name": "first"}]))
     late = Report(output, {}, -1)
-    late.run("two", lambda: iter([{"name": "never"}]))
+    for section in ("one", "two"):
+        late.run(section, lambda: iter([{"name": "never"}]))
     assert late.rows("one") == [{"name": "first"}]
     assert "not begun" in late.rows("two")[0]["error"]
+    assert late.failures == 2
+
+
+def test_a_row_that_tells_of_an_error_is_a_failure():
+    report = Report(None, {}, 60)
+    report.run("parts", lambda: iter([{"name": "one"}, {"name": "two", "error": "out of memory"}]))
+    assert report.failures == 1
 
 
 def test_another_card_s_results_are_not_mixed_with_these(tmp_path):

@@ -23,6 +23,7 @@ from packshot import (
     Studio,
     Unavailable,
 )
+from packshot.backoff import backoff_s
 from packshot.contract import MODELS
 from packshot.errors import PackshotError
 from packshot.statuses import plain, translate
@@ -91,6 +92,18 @@ def test_inputs_carry_the_contracts_names_dtypes_and_a_batch_axis():
 def test_what_contradicts_the_contract_is_refused_before_it_is_sent(changed, message):
     with pytest.raises(InvalidArgument, match=message):
         infer_inputs(MODELS["generate"], tensors(**changed), DIMS)
+
+
+@pytest.mark.parametrize("shape", [(500, 1024, 3), (1024, 500, 3)])
+def test_sides_that_have_to_be_equal_are_compared(shape):
+    model = replace(MODELS["segment"], inputs=MODELS["segment"].inputs[:1])
+    message = f"segment.image: got uint8\\[{shape[0]},{shape[1]},3\\], expected uint8\\[1024,1024,3\\]"
+    with pytest.raises(InvalidArgument, match=message):
+        infer_inputs(model, {"image": np.zeros(shape, np.uint8)}, {"S": 1024})
+
+
+def test_a_client_may_try_for_ever():
+    assert 2.5 <= backoff_s(100_000, 0.2, 5.0) <= 5.0
 
 
 def test_unavailable_is_tried_again(triton):

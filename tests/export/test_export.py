@@ -138,6 +138,12 @@ def test_a_repository_that_cannot_be_replaced_stays_as_it_was(
     assert [path.name for path in tmp_path.iterdir()] == ["repository"]
 
 
+def test_a_folder_that_cannot_be_made_is_told(without_graphs, checkpoints, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match=r"cannot be written: .*File exists"):
+        export_to(tmp_path / "file" / "repository", checkpoints)
+
+
 def test_no_controlnet_is_refused(checkpoints, tmp_path):
     with pytest.raises(InvalidArgument, match="controlnet: got none, expected at least one"):
         export.export_repository(checkpoints / "diffusion", [], checkpoints / "sam", tmp_path / "repository")

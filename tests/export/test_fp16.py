@@ -22,7 +22,8 @@ from packshot_export.components import components
 from packshot_export.denoiser_cases import step_cases
 from packshot_export.half import half
 from packshot_export.vae_cases import vae_decoder_cases
-from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner
+from packshot_serving.engine import DenoiseRequest, Engine
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from tests.export.conftest import parts_of
 from tests.export.test_graphs import session
 from tests.families import exported

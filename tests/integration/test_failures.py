@@ -25,7 +25,7 @@ from tests.integration.triton import Triton
 
 DYING_DENOISER = """
 from packshot_serving.adapters import denoiser
-from packshot_serving.engine import OnnxStepRunner
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 
 def die(self, batch):
     raise SystemExit("a library calls exit()")

@@ -192,7 +192,7 @@ def test_what_the_denoiser_lacks_is_named_however_much_else_there_is(tiny):
     request = denoise_request(tiny, arrays(make_generation(Parameters(1))), 0)
     del request["control_image"]
     with pytest.raises(
-        InferenceServerException, match=r"denoiser\.control_image: got nothing, expected UINT8"
+        InferenceServerException, match=r"denoiser\.control_image: got nothing, expected uint8"
     ):
         tiny.triton.infer("denoiser", request)
 

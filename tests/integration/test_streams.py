@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from packshot import DeadlineExceeded, InvalidArgument, Options, StepProgress
 from packshot.contract import PREVIEW_INTERVAL
@@ -51,6 +52,15 @@ def test_steps_are_reported_in_order_and_the_picture_is_generates_own(tiny):
     unary = tiny.triton.infer("generate", request)
     np.testing.assert_array_equal(last["generated_image"], unary["generated_image"])
     np.testing.assert_array_equal(last["num_truncated_tokens"], unary["num_truncated_tokens"])
+
+
+def test_what_is_missing_is_named(tiny):
+    """Triton only counts inputs, so that an optional one may stand in for it."""
+    request = {**arrays(make_generation(Parameters(1))), PREVIEW_INTERVAL.name: np.array([0], np.int32)}
+    del request["image"]
+    message = r"generate_stream\.image: got nothing, expected uint8\[H,W,3\]$"
+    with pytest.raises(InferenceServerException, match=message):
+        tiny.triton.first_of_stream("generate_stream", request)
 
 
 def test_previews_come_to_look_like_the_picture(tiny):

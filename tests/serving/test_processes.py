@@ -20,7 +20,7 @@ ctypes.CDLL(None).prctl(15, b"sauvegardes_cl\xc3", 0, 0, 0)  # PR_SET_NAME
 print("named", flush=True)
 time.sleep(100)
 """
-WAIT = "from packshot_serving.processes import wait_until_family_rests as wait; print(wait({}))"
+WAIT = "from packshot_serving.processes import wait_until_server_rests as wait; print(wait({}))"
 
 
 @contextmanager

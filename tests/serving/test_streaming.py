@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
 
 from packshot.errors import Cancelled, InvalidArgument, Unavailable
 from packshot.family import Canvas, Family
-from packshot_serving import streaming
+from packshot_serving import draining, streaming
 from packshot_serving.engine import Progress
 from packshot_serving.shared_ticket import SharedTicket
 from packshot_serving.streaming import Streams
@@ -217,7 +218,7 @@ def test_too_many_streams_are_refused(prefix, monkeypatch):
     async def scenario(server, streams):
         first = asyncio.create_task(streams.run({"image": IMAGE}, Caller()))
         await server.ticket
-        with pytest.raises(Unavailable, match="1 requests are under way"):
+        with pytest.raises(Unavailable, match="queue is full: 1 requests are under way"):
             await streams.run({"image": IMAGE}, Caller())
         server.picture.set_result(PICTURE)
         await first
@@ -232,3 +233,13 @@ def test_what_an_earlier_process_left_is_removed(prefix):
         pass
 
     run(prefix, scenario)
+
+
+def test_a_denoiser_that_was_loaded_first_goes_on_taking_requests(monkeypatch, prefix):
+    monkeypatch.setattr(draining, "ticket_prefix", lambda _pid: prefix)
+    drained = threading.Event()
+    draining.drain_when_asked(1, drained.set)
+    Streams(FAMILY, None, prefix)
+    assert not drained.wait(0.2)
+    draining.ask_to_drain(1, lambda: True)
+    assert drained.is_set()

@@ -18,7 +18,7 @@ from skimage import data
 
 from packshot import AsyncStudio, InternalError, Options, Parameters
 from packshot.parameters import CATALOGUE
-from packshot.prompts import Letterbox, sam_prompts
+from packshot.sam_prompts import Letterbox, sam_prompts
 from packshot_bench.context import Context
 from packshot_bench.job import make_job
 from packshot_bench.machine import peak_memory_bytes

@@ -15,7 +15,7 @@ import numpy as np
 
 from packshot import Studio
 from packshot.family import Manifest
-from packshot.prompts import Letterbox, SamPrompt, sam_prompts
+from packshot.sam_prompts import Letterbox, SamPrompt, sam_prompts
 from packshot_bench.context import Context
 from packshot_bench.results import Row
 from packshot_serving.launcher import TritonServer

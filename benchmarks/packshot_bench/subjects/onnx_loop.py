@@ -19,8 +19,9 @@ from packshot.family import Manifest
 from packshot.parameters import Parameters
 from packshot_bench.job import Job
 from packshot_bench.subjects import Painted
-from packshot_serving.engine import DenoiseRequest, OnnxStepRunner
+from packshot_serving.engine import DenoiseRequest
 from packshot_serving.engine.batch_step import StepCache, advance
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import Slot
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from packshot.backoff import backoff_s
 from packshot.catalog.work import Task, Tell, make
 from packshot.errors import (
     DeadlineExceeded,
@@ -115,5 +115,4 @@ class Attempts:
                 raise Fault(f"{type(error).__name__}: {error}") from error
             else:
                 return
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**turn)
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            await asyncio.sleep(backoff_s(turn, _FIRST_PAUSE_S, _LONGEST_PAUSE_S))

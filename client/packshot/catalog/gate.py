@@ -69,11 +69,11 @@ class Measures:
             it, where nothing else shines through.
         object_expansion: how much larger SAM finds the product in the picture than it is:
             (|found ∪ product| − |product|) / |product|. 0: the scene has grown nothing on to it. None
-            if SAM was not asked.
+            if SAM was not asked, or finds nothing.
         edge_f1_inside: F1 of the picture's Canny edges against the composition's inside the product,
             edges within 2 pixels counting as the same. 1 if there are none.
-        edge_f1_rim: the same in the band of 3 pixels on both sides of the outline: a clean outline
-            gives nearly 1, a scene that runs into the product less.
+        edge_f1_rim: the same against the product's outline, in the band of 3 pixels on both sides of it:
+            a clean outline gives nearly 1, a scene that runs into the product less.
         boundary_gradient: mean luma gradient (Sobel, 8-bit levels a pixel) just outside the product,
             over that of the whole scene; a halo or a seam makes it large. None if the scene is even.
         clipped: share of the scene that is pure black or pure white.

@@ -20,11 +20,11 @@ from packshot.catalog.columns import check_names
 from packshot.catalog.lines import Line, read_lines
 from packshot.catalog.styles import DEFAULT_STYLE, OWN, PARAMETERS, Style, template_columns
 from packshot.checks import integer
-from packshot.decoding import MAX_PIXELS, MAX_SIDE_PX, SIZE_LIMIT, decoding, opened
+from packshot.decoding import check_size, decoding, opened
 from packshot.errors import InvalidArgument, expected
 from packshot.generation import MAX_NUM_IMAGES, image_seeds
 from packshot.parameters import check_seed
-from packshot.prompts import Letterbox, SamArguments, sam_prompts
+from packshot.sam_prompts import SamArguments, check_prompt
 
 #: Columns that hold numbers, which CSV writes as text.
 _NUMBERS = {
@@ -165,8 +165,7 @@ class Reader:
         what = f"{column} {value}"
         with decoding(what), opened(path) as image:
             width, height = image.size
-            if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
-                raise expected(what, f"{width}x{height}", SIZE_LIMIT)
+            check_size(what, width, height)
             # The size of a TIFF is upright already. PNG has a getexif of its own, which decodes the pixels.
             orientation = Image.Image.getexif(image).get(_EXIF_ORIENTATION)
             on_its_side = orientation in _ON_ITS_SIDE and image.format != "TIFF"
@@ -263,8 +262,7 @@ def _prompt(values: Mapping[str, Any], size: tuple[int, int]) -> tuple[Any, Any,
     if values.get("mask") is not None:
         what = " and ".join(name for name in ("points", "boxes") if given[name] is not None)
         raise expected("mask", f"one, and {what}", "a mask, or a prompt for SAM")
-    # The side of SAM's square decides nothing here.
-    sam_prompts(Letterbox(*size, side=1024), **given)
+    check_prompt(size, **given)
     # Of an empty list of nothing, nothing is left.
     points = [tuple(float(v) for v in point) for point in given["points"] or () if point]
     labels = given["labels"] if given["labels"] is not None else [1] * len(points)

@@ -15,7 +15,7 @@ from packshot.catalog import ray_engine
 from packshot.catalog.delivery import forget_partial, write_json
 from packshot.catalog.items import Problem, Reader
 from packshot.catalog.ledger import Ledger
-from packshot.catalog.plan import Checked, Shard, check, items_of
+from packshot.catalog.plan import Shard, items_of
 from packshot.catalog.reports import write_reports
 from packshot.catalog.runner import Books, OnItem, Runner, Settings
 from packshot.catalog.state import State
@@ -50,17 +50,6 @@ class Job:
         """
         styles: dict[str, Style] = load_styles(Path(self.styles)) if self.styles else {}
         return Reader(Path(self.manifest), styles)
-
-    def check(self, shard: Shard, state: State | None = None) -> Checked:
-        """Read the manifest through, and find all its mistakes.
-
-        Args:
-            state: of the catalogue; None before its first run.
-
-        Raises:
-            InvalidArgument: the manifest or its styles cannot be read at all.
-        """
-        return check(self.reader(), shard, state)
 
     def write(self, folder: Path) -> None:
         """Write it into a catalogue's folder."""

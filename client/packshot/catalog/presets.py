@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A market's rules, and a style that keeps them.
+    """A market's rules, and a style that keeps them. Around the product they want pure white.
 
     Attributes:
         source: the page that states the rules.
@@ -47,7 +47,6 @@ class Preset:
         formats: Pillow's names of the file formats that the market takes.
         min_longest_side_px: of the picture. ``max_longest_side_px`` and ``min_shortest_side_px`` likewise.
         max_bytes: of the file.
-        white: whether everything but the product, its shadow included, must be pure white.
         min_fill: share of the picture that the product's bounding box fills, the way it fills more
             of it; ``max_fill`` likewise.
     """
@@ -59,7 +58,6 @@ class Preset:
     max_longest_side_px: int
     min_shortest_side_px: int
     max_bytes: int
-    white: bool
     min_fill: float = 0.0
     max_fill: float = 1.0
 
@@ -77,22 +75,18 @@ class Preset:
         check_uint8("alpha", alpha, height, width)
         longest, shortest, size = max(width, height), min(width, height), path.stat().st_size
         least, most = self.min_longest_side_px, self.max_longest_side_px
-        rules = [
+        fill = _fill(image, alpha)
+        grey = int((image[alpha == 0] < 255).any(axis=1).sum())
+        return (
             Rule("format", kind in self.formats, kind, f"one of {', '.join(self.formats)}"),
             Rule("longest_side_px", least <= longest <= most, longest, f"{least} to {most}"),
             Rule("shortest_side_px", shortest >= self.min_shortest_side_px, shortest,
                  f"at least {self.min_shortest_side_px}"),
             Rule("bytes", size <= self.max_bytes, size, f"at most {self.max_bytes}"),
-        ]  # fmt: skip
-        if self.white:
-            fill = _fill(image, alpha)
-            grey = int((image[alpha == 0] < 255).any(axis=1).sum())
-            rules += [
-                Rule("off_white_pixels", grey == 0, grey, "0 around the product"),
-                Rule("fill", self.min_fill <= fill <= self.max_fill, round(fill, 4),
-                     f"{self.min_fill:g} to {self.max_fill:g}"),
-            ]  # fmt: skip
-        return tuple(rules)
+            Rule("off_white_pixels", grey == 0, grey, "0 around the product"),
+            Rule("fill", self.min_fill <= fill <= self.max_fill, round(fill, 4),
+                 f"{self.min_fill:g} to {self.max_fill:g}"),
+        )  # fmt: skip
 
 
 def _fill(image: np.ndarray, alpha: np.ndarray) -> float:
@@ -124,7 +118,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             max_longest_side_px=10_000,
             min_shortest_side_px=500,
             max_bytes=10 * _MIB,
-            white=True,
             min_fill=0.85,
         ),
         "google-merchant": Preset(
@@ -136,7 +129,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             max_longest_side_px=8000,
             min_shortest_side_px=500,
             max_bytes=16 * _MIB,
-            white=True,
             min_fill=0.75,
             max_fill=0.9,
         ),

@@ -13,7 +13,7 @@ from typing import Any
 from packshot.catalog.ledger import records
 
 #: What may go well another time without anything being changed.
-TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 @dataclass(slots=True)

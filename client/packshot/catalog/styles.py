@@ -113,7 +113,8 @@ class Style:
         for name, choices in (("shadow", get_args(Shadow)), ("output_format", get_args(Format))):
             if getattr(self, name) not in choices:
                 raise expected(name, shown(getattr(self, name)), f"one of {', '.join(choices)}")
-        if self.preset is not None and _preset(self.preset).white:
+        if self.preset is not None:
+            _preset(self.preset)
             for name, needed in _WHITE.items():
                 got = getattr(self, name)
                 if got is None or got.lower() != needed:

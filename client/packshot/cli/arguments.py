@@ -7,8 +7,7 @@ from typing import Annotated, TypedDict, cast
 import typer
 
 from packshot.errors import expected
-from packshot.photo import Photo
-from packshot.prompts import Letterbox, SamArguments, sam_prompts
+from packshot.sam_prompts import SamArguments
 
 PointOptions = Annotated[
     list[str] | None,
@@ -98,13 +97,3 @@ def placement_fields(text: str) -> PlacementFields:
         except ValueError:
             raise expected("--place", repr(text), form) from None
     return cast(PlacementFields, values)
-
-
-def check_prompt(photo: Photo, prompt: SamArguments) -> None:
-    """Refuse a wrong point or box before a server is asked or started.
-
-    Raises:
-        InvalidArgument: see :func:`packshot.prompts.sam_prompts`.
-    """
-    # The side of SAM's square decides nothing here.
-    sam_prompts(Letterbox(*photo.size, side=1024), **prompt)

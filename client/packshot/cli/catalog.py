@@ -12,7 +12,7 @@ import typer
 
 from packshot.catalog.items import Problem
 from packshot.catalog.job import Engine, How, Job, run
-from packshot.catalog.plan import Checked, Shard
+from packshot.catalog.plan import Checked, Shard, check
 from packshot.catalog.settling import DELIVERED
 from packshot.catalog.state import State
 from packshot.checks import integer, number
@@ -160,7 +160,7 @@ def _how(part: Shard, max_in_flight: int, engine: Engine, retry: bool, timeout_s
 def _checked(progress: CatalogProgress, job: Job, part: Shard, state: State | None = None) -> Checked:
     """The manifest read through, each of its mistakes told on a line of its own."""
     progress.say("checking the manifest")
-    checked = job.check(part, state)
+    checked = check(job.reader(), part, state)
     for problem in checked.problems:
         _tell(problem)
     return checked

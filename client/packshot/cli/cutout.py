@@ -10,12 +10,13 @@ import typer
 
 from packshot.checks import integer
 from packshot.cli import connection
-from packshot.cli.arguments import BackgroundOptions, BoxOptions, PointOptions, check_prompt, prompt_arguments
+from packshot.cli.arguments import BackgroundOptions, BoxOptions, PointOptions, prompt_arguments
 from packshot.cli.output import check_output, make_folder
 from packshot.cli.reporting import AsJson, Report
 from packshot.contract import IOU_PREDICTIONS
 from packshot.errors import expected
 from packshot.photo import load_photo
+from packshot.sam_prompts import check_prompt
 
 #: How many masks SAM makes of one prompt.
 NUM_MASKS = int(IOU_PREDICTIONS.dims[0])
@@ -43,7 +44,7 @@ def cutout(
     if output.suffix.lower() != ".png":
         raise expected("--output", str(output), "a name that ends in .png")
     loaded = load_photo(photo)
-    check_prompt(loaded, prompt)
+    check_prompt(loaded.size, **prompt)
     check_output(output, output.parent)
     report = Report(as_json)
     with connection.Connection(server, repository, timeout_s).open(report) as studio:

@@ -16,7 +16,6 @@ from packshot.cli.arguments import (
     BoxOptions,
     PointOptions,
     canvas_size,
-    check_prompt,
     placement_fields,
     prompt_arguments,
 )
@@ -24,10 +23,17 @@ from packshot.cli.output import check_output, make_folder
 from packshot.cli.reporting import AsJson, Report
 from packshot.cutout import Cutout
 from packshot.errors import expected
-from packshot.generation import check_settings, image_seeds, prompts
-from packshot.parameters import INTERACTIVE, SCHEDULERS, check_priority
+from packshot.generation import check_settings, image_seeds, prompt_arrays
+from packshot.parameters import (
+    INTERACTIVE,
+    MAX_CONTROLNET_SCALE,
+    MAX_GUIDANCE_SCALE,
+    MAX_INFERENCE_STEPS,
+    SCHEDULERS,
+    check_priority,
+)
 from packshot.photo import Photo, load_photo
-from packshot.prompts import SamArguments
+from packshot.sam_prompts import SamArguments, check_prompt
 from packshot.shot import Shot
 from packshot.sync import Studio
 
@@ -72,10 +78,14 @@ def shoot(
     ] = None,
     num_images: Annotated[int, typer.Option(help="How many pictures; each has the next seed.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Seed of the first picture; random if left out.")] = None,
-    num_inference_steps: Annotated[int | None, _option("Denoising steps, 1 to 200.")] = None,
-    guidance_scale: Annotated[float | None, _option("Weight of the prompt, 0 to 50.")] = None,
+    num_inference_steps: Annotated[
+        int | None, _option(f"Denoising steps, 1 to {MAX_INFERENCE_STEPS}.")
+    ] = None,
+    guidance_scale: Annotated[
+        float | None, _option(f"Weight of the prompt, 0 to {MAX_GUIDANCE_SCALE:g}.")
+    ] = None,
     controlnet_conditioning_scale: Annotated[
-        float | None, _option("Weight of the product's edges, 0 to 4.")
+        float | None, _option(f"Weight of the product's edges, 0 to {MAX_CONTROLNET_SCALE:g}.")
     ] = None,
     control_guidance_start: Annotated[
         float | None, _option("Share of the steps after which the edges count, 0 to 1.")
@@ -114,7 +124,7 @@ def shoot(
     check_settings(parameters)
     check_priority(priority)
     seeds = image_seeds(seed, num_images)
-    prompts(prompt, negative_prompt)
+    prompt_arrays(prompt, negative_prompt)
     asked_size = None if canvas is None else canvas_size(canvas)
     sam_prompt = prompt_arguments(point, background_point, box)
     loaded = [load_photo(photo) for photo in photos]
@@ -161,7 +171,7 @@ def _check_prompted(photos: list[Path], loaded: list[Photo], prompt: SamArgument
     if prompted and not need:
         raise expected("--point or --box", "only cut-outs to apply them to", "one photo")
     for photo in need.values():
-        check_prompt(photo, prompt)
+        check_prompt(photo.size, **prompt)
 
 
 def _places(place: list[str] | None, count: int) -> list[str]:

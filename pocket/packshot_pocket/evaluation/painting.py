@@ -21,6 +21,7 @@ from packshot_export.text_graph import TextEncoder
 from packshot_export.vae_graphs import VaeDecoder, VaeEncoder
 from packshot_pocket.renderer import Scene
 from packshot_serving.engine.batch_step import StepCache, advance
+from packshot_serving.engine.padding import pad_batch
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import StepBatch
@@ -133,10 +134,6 @@ class TorchStepRunner:
         self._control = ControlEmbedding(controlnets).eval().to(device)
         self._step = Step(parts.load_unet(), controlnets).eval().to(device)
 
-    def fixed_size(self, num_slots: int, num_rows: int, num_control_rows: int) -> tuple[int, int, int]:
-        """One ControlNet row at least: diffusers cannot split the heads of none."""
-        return num_slots, num_rows, max(1, num_control_rows)
-
     @torch.no_grad()
     def embed_control(self, control_image: np.ndarray) -> np.ndarray:
         """See :meth:`packshot_serving.engine.runner.StepRunner.embed_control`."""
@@ -146,6 +143,8 @@ class TorchStepRunner:
     @torch.no_grad()
     def step(self, batch: StepBatch) -> np.ndarray:
         """See :meth:`packshot_serving.engine.runner.StepRunner.step`."""
+        # One ControlNet row at least: diffusers cannot split the heads of none.
+        batch = pad_batch(batch, batch.num_slots, batch.num_rows, max(1, batch.num_control_rows))
         inputs = {
             field.name: torch.from_numpy(getattr(batch, field.name)).to(self._device)
             for field in fields(batch)

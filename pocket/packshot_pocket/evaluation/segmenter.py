@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import SamModel
 
-from packshot.prompts import Letterbox, sam_prompts
+from packshot.sam_prompts import Letterbox, sam_prompts
 from packshot_export.loading import quiet_libraries
 from packshot_export.sam_graphs import SamDecoder, SamEncoder
 from packshot_pocket.sam.model import IMAGE_MEAN, IMAGE_STD

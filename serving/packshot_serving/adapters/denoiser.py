@@ -19,17 +19,18 @@ from packshot_serving.adapters.metrics import MetricsObserver
 from packshot_serving.adapters.tensors import Adapter, response
 from packshot_serving.denoiser_settings import DenoiserSettings
 from packshot_serving.draining import DRAIN_S, drain_when_asked
-from packshot_serving.engine import DenoiseRequest, Engine, OnnxStepRunner, Runner
+from packshot_serving.engine import DenoiseRequest, Engine, Runner
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import choose_policy, measure_step_times
 from packshot_serving.engine.device import CudaDevice
 from packshot_serving.engine.job import OnDone
 from packshot_serving.engine.onnx_program import onnx_programs
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
 from packshot_serving.engine.program import Program
 from packshot_serving.engine.tensorrt_program import tensorrt_programs
 from packshot_serving.own_server import give_up, ticket_prefix
-from packshot_serving.processes import wait_until_family_rests
+from packshot_serving.processes import wait_until_server_rests
 from packshot_serving.requests import read_parameters, read_priority, read_seed
 from packshot_serving.shared_ticket import SharedTicket
 
@@ -61,7 +62,7 @@ class TritonPythonModel(Adapter):
         directory = Path(args["model_repository"], args["model_version"])
         runner = self._runner(directory, on_gpu, args["model_instance_device_id"])
         # A step timed while the server's other models load takes up to three times as long.
-        if not wait_until_family_rests(LOADING_S):
+        if not wait_until_server_rests(LOADING_S):
             log.warning("the server still loads other models; steps are timed beside them")
         budget_s = MEASURING_GPU_S if on_gpu else MEASURING_S
         times = measure_step_times(runner, self.family, budget_s=budget_s)

@@ -7,10 +7,9 @@ Nothing here knows Triton; an adapter hands requests over and answers when they 
 from packshot_serving.engine.engine import Engine
 from packshot_serving.engine.noise import initial_noise
 from packshot_serving.engine.observer import Observer, StepReport
-from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.policy import Policy
 from packshot_serving.engine.request import DenoiseRequest
-from packshot_serving.engine.runner import ResidentRunner, Runner, StepBatch, StepRunner
+from packshot_serving.engine.runner import Runner, StepBatch
 from packshot_serving.engine.schedulers import STATE_SIZE, Schedule, make_schedule
 from packshot_serving.engine.ticket import Progress, Ticket
 
@@ -19,15 +18,12 @@ __all__ = [
     "DenoiseRequest",
     "Engine",
     "Observer",
-    "OnnxStepRunner",
     "Policy",
     "Progress",
-    "ResidentRunner",
     "Runner",
     "Schedule",
     "StepBatch",
     "StepReport",
-    "StepRunner",
     "Ticket",
     "initial_noise",
     "make_schedule",

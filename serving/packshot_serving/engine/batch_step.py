@@ -12,7 +12,6 @@ import numpy as np
 from packshot.arrays import describe
 from packshot.errors import InternalError, PackshotError
 from packshot_serving.engine.noise import add_step_noise, adds_noise
-from packshot_serving.engine.padding import FixedSizes, pad_batch
 from packshot_serving.engine.runner import (
     Residence,
     ResidentRunner,
@@ -155,29 +154,25 @@ def _compute(runner: Runner, slots: Sequence[Slot], cache: StepCache | None) -> 
         finite, rows = runner.step_resident(_residences(slots), numbers)
         return _Computed(numbers, rows, finite, None)
     batch = build_batch(slots, cache.constants(slots) if cache else None)
-    next_state, rows = checked_step(runner, batch)
+    next_state = checked_step(runner, batch)
     finite = np.isfinite(next_state).reshape(len(slots), -1).all(axis=1)
-    return _Computed(batch, rows, finite, next_state)
+    return _Computed(batch, batch.num_rows, finite, next_state)
 
 
 def _residences(slots: Sequence[Slot]) -> list[Residence]:
     return [slot.residence for slot in slots if slot.residence is not None]
 
 
-def checked_step(runner: StepRunner, batch: StepBatch) -> tuple[np.ndarray, int]:
-    """The next state of the batch, padded if the runner wants that, and the rows that were computed.
+def checked_step(runner: StepRunner, batch: StepBatch) -> np.ndarray:
+    """The next state of the batch.
 
     Raises:
         InternalError: the runner answers another shape or dtype than the batch has.
     """
-    given = batch
-    if isinstance(runner, FixedSizes):
-        sizes = runner.fixed_size(batch.num_slots, batch.num_rows, batch.num_control_rows)
-        given = pad_batch(batch, *sizes)
-    next_state = runner.step(given)
-    if next_state.shape != given.state.shape or next_state.dtype != np.float32:
-        raise InternalError(f"next_state: got {describe(next_state)}, expected {describe(given.state)}")
-    return next_state[: batch.num_slots], given.num_rows
+    next_state = runner.step(batch)
+    if next_state.shape != batch.state.shape or next_state.dtype != np.float32:
+        raise InternalError(f"next_state: got {describe(next_state)}, expected {describe(batch.state)}")
+    return next_state
 
 
 def _in_halves(runner: Runner, slots: Sequence[Slot], error: Exception) -> StepTaken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from packshot.errors import expected
 from packshot.family import Family
 from packshot.parameters import Parameters
 from packshot_serving.engine.batch_step import repeatable_step
-from packshot_serving.engine.policy import Policy
+from packshot_serving.engine.policy import MAX_SLOWDOWN, Policy
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.request import DenoiseRequest
 from packshot_serving.engine.runner import Runner, most_slots
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 #: Slots of the steps that are timed.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
-MAX_SLOWDOWN = 4.0
 #: What doubling a batch has to bring in slots a second to be worth everybody's longer steps.
 MIN_GAIN = 1.1
 #: What it, or the one after it, has to bring for a still larger one to be measured.
@@ -134,26 +134,18 @@ def measure_step_times(
     return times
 
 
-def choose_capacity(
-    times: StepTimes, *, max_slowdown: float = MAX_SLOWDOWN, min_gain: float = MIN_GAIN
-) -> int:
+def choose_capacity(times: StepTimes) -> int:
     """How many slots should step together: as many as pay and leave each of them quick enough.
 
-    From one measured size to the next the slots a second must grow by ``min_gain`` for a doubling;
-    and a step may take at most ``max_slowdown`` times that of one slot, because else nobody in a
+    From one measured size to the next the slots a second must grow by ``MIN_GAIN`` for a doubling;
+    and a step may take at most ``MAX_SLOWDOWN`` times that of one slot, because else nobody in a
     full batch ends within that many times its latency alone.
     """
-    fastest = _largest_that_pays(times, min_gain)
-    return max(n for n in range(1, fastest + 1) if n == 1 or times.at(n) <= max_slowdown * times.at(1))
+    fastest = _largest_that_pays(times)
+    return max(n for n in range(1, fastest + 1) if n == 1 or times.at(n) <= MAX_SLOWDOWN * times.at(1))
 
 
-def choose_policy(
-    times: StepTimes,
-    max_slots: int | None = None,
-    max_batch: int | None = None,
-    *,
-    max_slowdown: float = MAX_SLOWDOWN,
-) -> Policy:
+def choose_policy(times: StepTimes, max_slots: int | None = None, max_batch: int | None = None) -> Policy:
     """The policy for a machine, as the simulator found it best.
 
     Args:
@@ -161,9 +153,8 @@ def choose_policy(
         max_slots: overrides the number of slots; by default six times those that step
             together, 4 to 65; at least 16 where a backlog steps in larger batches.
         max_batch: overrides the number of those, in a backlog, too.
-        max_slowdown: the latency to aim at, in units of the request's time alone.
     """
-    capacity = max_batch or choose_capacity(times, max_slowdown=max_slowdown)
+    capacity = max_batch or choose_capacity(times)
     if max_slots is not None:
         capacity = min(capacity, max_slots)
     # Large batches help a backlog only where they are the faster ones.
@@ -178,7 +169,6 @@ def choose_policy(
         reserved_slots=min(capacity, most - capacity),
         max_batch=capacity,
         crowded_share=share if crowded else 0.0,
-        max_slowdown=max_slowdown,
         step_s=times.at(1),
         full_step_s=times.at(capacity),
     )
@@ -186,19 +176,12 @@ def choose_policy(
     return policy
 
 
-def _largest_that_pays(times: StepTimes, min_gain: float) -> int:
-    for last in range(2, len(times.batch_sizes) + 1):
-        if not _pays(times.batch_sizes[:last], times.seconds[:last], min_gain):
-            return times.batch_sizes[last - 2]
+def _largest_that_pays(times: StepTimes) -> int:
+    measured = list(zip(times.batch_sizes, times.seconds, strict=True))
+    for (size, second), (larger, longer) in itertools.pairwise(measured):
+        if (larger / longer) / (size / second) < MIN_GAIN ** np.log2(larger / size):
+            return size
     return times.batch_sizes[-1]
-
-
-def _pays(sizes: Sequence[int], seconds: Sequence[float], min_gain: float) -> bool:
-    """Whether the last size brings enough over the one before it; a first one always does."""
-    if len(sizes) < 2:
-        return True
-    gain = (sizes[-1] / seconds[-1]) / (sizes[-2] / seconds[-2])
-    return gain >= min_gain ** np.log2(sizes[-1] / sizes[-2])
 
 
 def _still_gaining(sizes: Sequence[int], seconds: Sequence[float]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,19 +10,6 @@ from packshot_serving.engine.runner import StepNumbers
 
 Numbers = TypeVar("Numbers", bound=StepNumbers)
 _BY_ROW = ("encoder_hidden_states", "row_slot", "row_residual")
-
-
-@runtime_checkable
-class FixedSizes(Protocol):
-    """What a :class:`StepRunner` has in addition if it runs a few sizes only.
-
-    Batches without ControlNet rows are common. A runner that cannot compute nothing (ONNX Runtime's
-    CPU kernels can; cuDNN and compiled engines may not) asks for at least one such row.
-    """
-
-    def fixed_size(self, num_slots: int, num_rows: int, num_control_rows: int) -> tuple[int, int, int]:
-        """The slots, rows and ControlNet rows to pad a batch to; each at least what is given."""
-        ...
 
 
 def pad_batch(batch: Numbers, num_slots: int, num_rows: int, num_control_rows: int) -> Numbers:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from packshot.errors import expected
 
+#: The latency to aim at, in units of a request's time alone.
+MAX_SLOWDOWN = 4.0
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -49,7 +52,7 @@ class Policy:
     max_overtakes: int = 16
     patience: float = 8.0
     late_patience: float = 8.0
-    max_slowdown: float = 4.0
+    max_slowdown: float = MAX_SLOWDOWN
     catalogue_handicap_s: float = 30.0
     step_s: float = 0.0
     full_step_s: float = 0.0

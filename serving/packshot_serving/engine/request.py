@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from packshot.arrays import brackets, describe
-from packshot.contract import MODELS
+from packshot.contract import DTYPE_NAMES, MODELS
 from packshot.errors import InvalidArgument, RepositoryError, expected
 from packshot.family import Family
 from packshot.parameters import INTERACTIVE, PER_CONTROLNET, Parameters, check_priority, check_seed
 from packshot_serving.engine.schedulers import Schedule, make_schedule
 
-_NUMPY = {"FP32": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
 _TENSORS = (
     "prompt_embeds",
     "negative_prompt_embeds",
@@ -129,7 +128,7 @@ def asked_schedule(family: Family, scheduler: str, num_inference_steps: int, str
 
 def _check_tensor(name: str, array: np.ndarray, bound: dict[str, int]) -> None:
     tensor = MODELS["denoiser"].input(name)
-    dtype, shape = _NUMPY[tensor.dtype], tensor.bind(bound)
+    dtype, shape = np.dtype(DTYPE_NAMES[tensor.dtype]), tensor.bind(bound)
     if array.dtype != dtype or array.shape != shape:
         raise expected(name, describe(array), f"{dtype}{brackets(shape)}")
     if dtype.kind == "f" and not np.isfinite(array).all():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from packshot_serving.engine.policy import Policy
+from packshot_serving.engine.policy import MAX_SLOWDOWN, Policy
 from packshot_serving.simulator.continuous import serve_continuously
 from packshot_serving.simulator.scenario import Scenario
 from packshot_serving.simulator.served import Served, latencies, slowdowns
@@ -18,8 +18,6 @@ from packshot_serving.simulator.whole_request import WholeRequestBatching, serve
 
 Serve = Callable[[list[Arrival]], list[Served]]
 
-#: Goodput is the highest rate at which the 99th percentile of the slowdown stays within this.
-MAX_SLOWDOWN = 4.0
 LOADS = (0.8, 0.95)
 #: Mean latency near saturation needs longer runs to settle than percentiles far from it.
 LONG_RUN = 2

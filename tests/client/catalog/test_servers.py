@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import resource
 import threading
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_each_try_of_an_item_is_on_another_server_whatever_the_others_do(monkeyp
     monkeypatch.setattr(attempts, "make", busy)
     monkeypatch.setattr(attempts, "_FIRST_PAUSE_S", 0.01)
     # The items come back in the order in which they began: each finds that all others have moved the turn.
-    monkeypatch.setattr(attempts.random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(random, "uniform", lambda least, most: most)
 
     async def three_items(*items: Any, tell: Any = None) -> None:
         async with attempts.Attempts(("a:1", "b:1", "c:1"), 1) as servers:

@@ -68,22 +68,6 @@ def test_the_engine_keeps_its_batches_small_after_one_was_too_large(family, gate
     assert sum(batch.num_slots > 2 for batch in gated.batches) <= 2
 
 
-def test_a_runner_of_fixed_sizes_gets_them_and_nobody_notices(runner, slots, family, make_request):
-    class Fixed(type(runner)):
-        def fixed_size(self, num_slots, num_rows, num_control_rows):
-            return (8, 16, 12)
-
-    fixed = Fixed()
-    taken = advance(fixed, slots[:3])
-    (batch,) = fixed.batches
-    assert (batch.num_slots, batch.num_rows, batch.num_control_rows) == (8, 16, 12)
-    assert (taken.rows, taken.control_rows, taken.padding_rows) == (6, 6, 10)
-    alone = [begin(runner, family, make_request(seed, num_inference_steps=4)) for seed in range(3)]
-    advance(runner, alone)
-    for padded, plain in zip(slots, alone, strict=False):
-        np.testing.assert_allclose(padded.state, plain.state, rtol=1e-6)
-
-
 def test_padding_repeats_the_last_slot_and_adds_rows_that_nobody_reads(slots):
     batch = build_batch(slots[:2])
     padded = pad_batch(batch, 4, 8, 6)

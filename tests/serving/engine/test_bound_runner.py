@@ -15,13 +15,14 @@ import pytest
 from packshot.contract import ARTIFACTS
 from packshot.errors import InternalError, ServerStartError
 from packshot.family import Manifest
-from packshot_serving.engine import Engine, OnnxStepRunner, Ticket
+from packshot_serving.engine import Engine, Ticket
 from packshot_serving.engine.batch_step import StepCache, advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.buckets import Sizes, rung, rung_within
 from packshot_serving.engine.capacity import measure_step_times
 from packshot_serving.engine.device import CudaDevice, HostDevice, Memory
 from packshot_serving.engine.onnx_program import onnx_programs
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.padding import pad_batch
 from packshot_serving.engine.slot import build_numbers, row_plan
 from tests.families import exported

@@ -12,10 +12,10 @@ import pytest
 from packshot.contract import GRAPHS, Graph
 from packshot.errors import RepositoryError
 from packshot.family import Manifest
-from packshot_serving.engine import Engine, OnnxStepRunner
+from packshot_serving.engine import Engine
 from packshot_serving.engine.batch_step import repeatable_step
 from packshot_serving.engine.capacity import synthetic_slot
-from packshot_serving.engine.onnx_runner import Shrinking
+from packshot_serving.engine.onnx_runner import OnnxStepRunner, Shrinking
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner
 from tests.integration.processes import resident_bytes
 

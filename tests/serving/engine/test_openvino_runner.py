@@ -13,7 +13,8 @@ import pytest
 from packshot.contract import ARTIFACTS
 from packshot.errors import ServerStartError
 from packshot.family import Manifest
-from packshot_serving.engine import OnnxStepRunner, openvino_runner
+from packshot_serving.engine import openvino_runner
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.openvino_runner import OpenVinoStepRunner, require_bf16
 from tests.families import exported
 from tests.processor import HAS_BF16

@@ -8,7 +8,7 @@ import pytest
 from packshot.errors import InvalidArgument, RepositoryError
 from packshot.parameters import SCHEDULERS
 from packshot_serving.engine import make_schedule
-from packshot_serving.engine.schedulers import SCHEDULES, STATE_SIZE
+from packshot_serving.engine.schedulers import SCHEDULES
 
 CONFIG = {
     "beta_start": 0.00085,
@@ -118,22 +118,6 @@ def test_timesteps_that_would_repeat_are_refused():
     config = {**CONFIG, "num_train_timesteps": 20, "timestep_spacing": "leading"}
     with pytest.raises(InvalidArgument, match="would repeat"):
         make_schedule("dpmpp_2m", config, 20)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_the_state_may_be_larger_than_a_scheduler_needs(name):
-    small, large = (make_schedule(name, CONFIG, 10, size) for size in (STATE_SIZE, STATE_SIZE + 2))
-    np.testing.assert_array_equal(small.transition, large.transition[:, :STATE_SIZE, :STATE_SIZE])
-    assert not large.transition[:, STATE_SIZE:].any()
-    assert not large.transition[:, :, STATE_SIZE:].any()
-    assert not large.gain[:, STATE_SIZE:].any()
-
-
-def test_the_state_is_no_larger_than_the_schedulers_need():
-    for name in SCHEDULES:
-        make_schedule(name, CONFIG, 10, STATE_SIZE)
-    with pytest.raises(ValueError, match="state_size: got 3, expected at least 4"):
-        make_schedule("pndm", CONFIG, 10, STATE_SIZE - 1)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])

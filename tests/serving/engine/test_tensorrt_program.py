@@ -14,11 +14,12 @@ from packshot.contract import ARTIFACTS, GRAPHS, plan_file
 from packshot.errors import InternalError, InvalidArgument, RepositoryError, ServerStartError
 from packshot.family import Manifest
 from packshot_export.profiles import profiles
-from packshot_serving.engine import Engine, OnnxStepRunner
+from packshot_serving.engine import Engine
 from packshot_serving.engine.batch_step import advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import measure_step_times
 from packshot_serving.engine.device import CudaDevice, HostDevice
+from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.tensorrt_program import TensorRtProgram, make_log, tensorrt_programs
 from tests.families import exported
 from tests.serving.engine import tensorrt_on_host

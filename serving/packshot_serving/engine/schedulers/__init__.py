@@ -67,7 +67,6 @@ def make_schedule(
     name: str,
     scheduler_config: Mapping[str, Any],
     num_inference_steps: int,
-    state_size: int = STATE_SIZE,
     strength: float = 1.0,
 ) -> Schedule:
     """The coefficients of a denoising run.
@@ -78,7 +77,6 @@ def make_schedule(
         num_inference_steps: as in diffusers. At strength 1 the schedule has as many steps, one more
             with ``pndm`` (except for 1), and fewer only where ``lambda_min_clipped`` cuts the noisiest
             away.
-        state_size: latents in the state, m of the contract.
         strength: above 0, to 1. Below 1 the run starts from a given picture with noise added, at
             :func:`packshot.parameters.first_step` (every class here has order 1).
 
@@ -98,4 +96,4 @@ def make_schedule(
     # Divisions by zero are found below: infinite coefficients are refused.
     with np.errstate(divide="ignore", invalid="ignore"):
         form = SCHEDULES[name](scheduler_config, num_inference_steps, begin)
-        return form.schedule(state_size, begin, from_picture=strength < 1)
+        return form.schedule(STATE_SIZE, begin, from_picture=strength < 1)

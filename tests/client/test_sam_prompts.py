@@ -9,7 +9,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from transformers.models.sam.processing_sam import SamProcessor
 
 from packshot import InvalidArgument
-from packshot.prompts import Letterbox, sam_prompts
+from packshot.contract import MAX_POINTS
+from packshot.sam_prompts import Letterbox, sam_prompts
 from tests.client.pictures import texture
 
 SIDE = 128
@@ -122,6 +123,11 @@ def test_a_very_thin_photo_keeps_a_row_of_pixels():
         ({"boxes": [[5, 5, 101, 9]]}, r"boxes\[0\]: got 5,5,101,9, expected a box inside the 100x50 photo"),
         ({"boxes": [[-1, 5, 10, 9]]}, r"boxes\[0\]: got -1,5,10,9"),
         ({"boxes": [[1, 5, 10, float("inf")]]}, "boxes: got NaN or infinity"),
+        (
+            {"points": [[5, 5]] * MAX_POINTS},
+            f"prompt: got {MAX_POINTS + 1} points, expected at most {MAX_POINTS}",
+        ),
+        ({"points": [[5, 5]] * MAX_POINTS, "boxes": [[1, 1, 9, 9]]}, f"prompt: got {MAX_POINTS + 2} points"),
         ({"boxes": [1, 2, 3, 4]}, r"boxes: got shape \[4\], expected a list of x0, y0, x1, y1"),
     ],
 )

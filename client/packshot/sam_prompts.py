@@ -22,6 +22,7 @@ from packshot.contract import (
     LABEL_BOX_TOP_LEFT,
     LABEL_FOREGROUND,
     LABEL_NOT_A_POINT,
+    MAX_POINTS,
 )
 from packshot.errors import expected
 
@@ -45,12 +46,17 @@ class SamPrompt:
     Attributes:
         point_coords: float32 [N, 2], x, y in pixels of the S × S square.
         point_labels: int64 [N], see ``packshot.contract``.
+
+    Raises:
+        InvalidArgument: more points than the server takes.
     """
 
     point_coords: np.ndarray
     point_labels: np.ndarray
 
     def __post_init__(self) -> None:
+        if len(self.point_labels) > MAX_POINTS:
+            raise expected("prompt", f"{len(self.point_labels)} points", f"at most {MAX_POINTS}")
         object.__setattr__(self, "point_coords", frozen(self.point_coords.astype(np.float32)))
         object.__setattr__(self, "point_labels", frozen(self.point_labels.astype(np.int64)))
 
@@ -131,7 +137,8 @@ def sam_prompts(
 
     Raises:
         InvalidArgument: no prompt, one outside the photo, an empty box, NaN, labels that do not
-            match the points, or only background points.
+            match the points, only background points, or too many: of the server's, a box takes two,
+            and one marks that there is none.
     """
     point_array = _rows("points", points, 2)
     box_array = _rows("boxes", boxes, 4)
@@ -154,6 +161,17 @@ def sam_prompts(
         )
         for box, mine in zip(box_array, inside.T, strict=True)
     )
+
+
+def check_prompt(
+    size: tuple[int, int],
+    points: Points | None = None,
+    labels: Labels | None = None,
+    boxes: Boxes | None = None,
+) -> None:
+    """Refuse what :func:`sam_prompts` refuses for a photo of this width and height; no server is needed."""
+    # The side of SAM's square decides nothing here.
+    sam_prompts(Letterbox(*size, side=1024), points, labels, boxes)
 
 
 def _rows(what: str, values: Points | Boxes | None, width: int) -> np.ndarray:
