@@ -62,6 +62,7 @@ def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue
 
 
 def test_an_interactive_request_waits_for_none_that_a_catalogue_has_begun(tmp_path):
+    crowd = 2 * SLOTS
     checkpoints, repository = exported("tiny-sd2")
     repository = shutil.copytree(repository, tmp_path / "repository")
     config = repository / "denoiser" / "config.pbtxt"
@@ -71,9 +72,9 @@ def test_an_interactive_request_waits_for_none_that_a_catalogue_has_begun(tmp_pa
         TritonServer(repository) as server,
         sending(tiny := Served("tiny-sd2", checkpoints, server)) as (send, ended),
     ):
-        for _ in range(NUM_WAITING):
+        for _ in range(crowd):
             send("catalogue", 140, CATALOGUE)
-        until(lambda: in_work_and_waiting(tiny) == NUM_WAITING)
+        until(lambda: in_work_and_waiting(tiny) == crowd)
         send("interactive", NUM_STEPS, INTERACTIVE)
     assert ended[0] == "interactive"
-    assert ended.count("catalogue") == NUM_WAITING
+    assert ended.count("catalogue") == crowd
