@@ -4,6 +4,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 CHECKPOINTS := pocket/weights
+# Tests of real servers and of measurements, which have the machine to themselves.
+ALONE := tests/benchmarks tests/integration
 # To serve and to look at pictures, no torch is needed; where everything is installed, that will do.
 SERVING := $(if $(wildcard .venv/installed),.venv/installed,.venv/serving)
 
@@ -26,7 +28,9 @@ serve: $(SERVING)  ## Serve the default family.
 	$(BIN)/packshot serve
 
 test: .venv/installed  ## Run every test.
-	$(BIN)/pytest
+	$(BIN)/python -m tests.families
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/pytest $(ALONE)
 
 bench: .venv/installed  ## Measure packshot and what one would use instead, 15 minutes; hold it against our run.
 	$(BIN)/packshot bench run --output build/bench.json

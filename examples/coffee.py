@@ -77,7 +77,7 @@ def run(server: str | None, repository: Path, output: Path) -> None:
         if server is None:
             with watch.stage("start the server"):
                 (embedded,) = entry_points(group="packshot.embedded_server")
-                server = stack.enter_context(embedded.load()(repository)).grpc_address
+                server = stack.enter_context(embedded.load()(repository, drain=False)).grpc_address
         studio = stack.enter_context(Studio(str(server)))
         with watch.stage("cut out, first prompt on the photo"):
             studio.cut_out(photo, points=[(290, 120)], boxes=[BOX])

@@ -1,6 +1,7 @@
 """Exported families for tests: made once for a version of the exporter and of its libraries.
 
-They lie in ``.cache/families``, which git ignores and anyone may delete.
+They lie in ``.cache/families``, which git ignores and anyone may delete. Whoever needs one that is not there
+makes it; ``python -m tests.families`` makes all, beside each other.
 """
 
 from __future__ import annotations
@@ -8,12 +9,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from packshot.family import Precision
 from packshot_export.families import SPECS
@@ -25,6 +31,8 @@ SOURCES = ("export", "client/packshot/contract.py", "client/packshot/family.py")
 LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "numpy")
 
 
+#: What tests ask for.
+USED: tuple[tuple[str, Precision], ...] = (("tiny-sd2", "fp32"), ("tiny-sd15", "fp32"), ("shallow", "fp16"))
 #: Families that are there for the tests alone. ``shallow`` has half the levels: every layer, in half the time.
 OTHERS = {"shallow": replace(SPECS["tiny-sd2"], block_out_channels=(8, 16), attention_head_dim=(1, 2))}
 
@@ -38,10 +46,7 @@ def exported(name: str, precision: Precision = "fp32") -> tuple[Path, Path]:
     from packshot.family import Manifest
     from packshot_serving.repository import Deployment, write_configs
 
-    directory = CACHE / f"{name}-{precision}-{_key()}"
-    if not directory.is_dir():
-        _make(name, precision, directory)
-    os.utime(directory)
+    directory = _made(name, precision)
     repository = directory / "repository"
     # Configs and adapters follow the serving sources, which the key leaves out: they cost nothing.
     manifest = Manifest.read(repository)
@@ -55,6 +60,14 @@ def exported(name: str, precision: Precision = "fp32") -> tuple[Path, Path]:
 def controlnets(checkpoints: Path) -> list[Path]:
     """A family's ControlNets, in order."""
     return sorted(checkpoints.glob("controlnet*"))
+
+
+def _made(name: str, precision: Precision) -> Path:
+    directory = CACHE / f"{name}-{precision}-{_key()}"
+    if not directory.is_dir():
+        _make(name, precision, directory)
+    os.utime(directory)
+    return directory
 
 
 def _make(name: str, precision: Precision, directory: Path) -> None:
@@ -96,3 +109,17 @@ def _key() -> str:
     for library in LIBRARIES:
         digest.update(f"{library} {importlib.metadata.version(library)}".encode())
     return digest.hexdigest()[:16]
+
+
+def main() -> None:
+    """Make what is not there: a trace keeps one core busy, whatever the machine has."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=fresh, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        made = {pool.submit(_made, *each): each for each in USED}
+        for future in as_completed(made):
+            future.result()
+            sys.stderr.write(f"tests: the family {' in '.join(made[future])} is there\n")
+
+
+if __name__ == "__main__":
+    main()

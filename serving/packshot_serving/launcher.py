@@ -47,6 +47,8 @@ class TritonServer:
         bind: IPv4 address or host name to listen on.
         device: where the models compute; None is what their configs say.
         bf16: compute the steps in bfloat16, on a processor that knows it.
+        drain: of :meth:`stop`, at the end of the context; it takes Triton some seconds, also with nothing to
+            finish.
 
     Raises:
         InvalidArgument: a port is out of range or named twice, ``bind`` is an IPv6 address or an unknown
@@ -69,6 +71,7 @@ class TritonServer:
         bind: str = "127.0.0.1",
         device: DeviceName | None = None,
         bf16: bool = False,
+        drain: bool = True,
     ) -> None:
         if bf16 and device == "cuda":
             raise expected("bf16", "device cuda", "a CPU; on a GPU the graphs' own precision counts")
@@ -76,6 +79,7 @@ class TritonServer:
         self.bind = ipv4(bind)
         self._device: DeviceName | None = device
         self._bf16 = bf16
+        self._drain = drain
         self._asked = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: dict[str, int] = {}
@@ -164,7 +168,7 @@ class TritonServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # With an exception on its way nobody is left to read the answers.
-        self.stop(drain=error is None)
+        self.stop(drain=self._drain and error is None)
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:

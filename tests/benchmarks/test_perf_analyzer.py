@@ -36,7 +36,7 @@ ANSWER_TIMEOUT_S = 60.0
 
 @pytest.fixture(scope="module")
 def server():
-    with TritonServer(exported("tiny-sd2")[1]) as server:
+    with TritonServer(exported("tiny-sd2")[1], drain=False) as server:
         yield server
 
 

@@ -242,8 +242,9 @@ def test_without_a_server_one_is_started_and_stopped_again(packshot, monkeypatch
     started = []
 
     class Embedded(FakeTriton):
-        def __init__(self, repository: Path) -> None:
+        def __init__(self, repository: Path, *, drain: bool) -> None:
             super().__init__()
+            assert not drain, "there are no other callers to wait for"
             started.append((repository, self))
             self.grpc_address, self.stopped = self.address, False
 
@@ -261,7 +262,7 @@ def test_without_a_server_one_is_started_and_stopped_again(packshot, monkeypatch
 
 
 def test_a_server_that_does_not_start_is_status_6(packshot, monkeypatch):
-    def broken(repository: Path) -> None:
+    def broken(repository: Path, *, drain: bool) -> None:
         raise ServerStartError("port 8001 is taken")
 
     monkeypatch.setattr(connection, "embedded_server", lambda: broken)

@@ -49,7 +49,7 @@ from packshot import cli
 from packshot.cli import connection
 
 @contextlib.contextmanager
-def server(repository):
+def server(repository, *, drain):
     try:
         print("started", flush=True)
         time.sleep(60)

@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from packshot_export.families import FamilySpec, write_checkpoints
 from packshot_export.parts import Parts, open_parts
 from tests import families
 from tests.families import exported
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _few_threads():
-    torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session", params=["tiny-sd2", "tiny-sd15"])

@@ -64,7 +64,7 @@ def test_the_definition_answers_what_runtimes_have_kernels_for(name, precision, 
 def test_onnx_runtime_computes_the_node_and_not_its_definition(tmp_path):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    step = exported("shallow")[1] / ARTIFACTS["step"]
+    step = exported("tiny-sd2")[1] / ARTIFACTS["step"]
     onnxruntime.InferenceSession(step, options, providers=["CPUExecutionProvider"])
     before, after = kinds(onnx.load(step)), kinds(onnx.load(tmp_path / "optimized.onnx"))
     assert after["MultiHeadAttention"] == before["MultiHeadAttention"] > 0

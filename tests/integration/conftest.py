@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,17 +28,27 @@ class Served:
         self.triton = Triton(server.grpc_address)
 
 
+@pytest.fixture(scope="session")
+def start():
+    """Starts a family's server, once."""
+    with ExitStack() as running:
+
+        @functools.cache
+        def started(name: str) -> Served:
+            checkpoints, repository = exported(name)
+            server = running.enter_context(TritonServer(repository, drain=False))
+            return Served(name, checkpoints, server)
+
+        yield started
+
+
 @pytest.fixture(scope="session", params=FAMILIES)
-def served(request):
+def served(request, start):
     """Each of the tiny families in turn."""
-    checkpoints, repository = exported(request.param)
-    with TritonServer(repository) as server:
-        yield Served(request.param, checkpoints, server)
+    return start(request.param)
 
 
 @pytest.fixture(scope="session")
-def tiny():
+def tiny(start):
     """One of them, for tests that do not depend on the family."""
-    checkpoints, repository = exported(FAMILIES[0])
-    with TritonServer(repository) as server:
-        yield Served(FAMILIES[0], checkpoints, server)
+    return start(FAMILIES[0])

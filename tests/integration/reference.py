@@ -21,9 +21,6 @@ from tests.families import controlnets
 from tests.integration.generations import Generation
 from tests.serving.engine.scheduler_runs import CLASSES
 
-# The tiny networks are too small to share between threads: on a busy machine two are ten times slower.
-torch.set_num_threads(1)
-
 
 class Reference:
     """``StableDiffusionControlNetInpaintPipeline`` on a family's checkpoints."""

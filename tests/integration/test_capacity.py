@@ -37,7 +37,7 @@ def gauges(server: TritonServer) -> dict[str, float]:
 
 
 def test_it_is_measured_logged_and_shown(repository):
-    with TritonServer(repository) as server:
+    with TritonServer(repository, drain=False) as server:
         shown, log = gauges(server), server.log.read_text()
     assert 0 < shown['measured_step_seconds{slots="1"}'] < 10
     assert 1 <= shown["max_batch"] <= 64
@@ -51,7 +51,7 @@ def test_it_is_measured_logged_and_shown(repository):
 
 def test_the_config_overrides_it(repository):
     set_capacity(repository, "3")
-    with TritonServer(repository) as server:
+    with TritonServer(repository, drain=False) as server:
         shown = gauges(server)
     assert (shown["max_slots"], shown["max_batch"]) == (3, 3)
 

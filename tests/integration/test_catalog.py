@@ -99,7 +99,7 @@ class Server:
         self._running.remove_log()
 
     def _start(self) -> None:
-        self._running = TritonServer(self._repository, grpc_port=self._port)
+        self._running = TritonServer(self._repository, grpc_port=self._port, drain=False)
         self._running.__enter__()
 
 

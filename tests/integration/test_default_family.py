@@ -26,7 +26,7 @@ SEED = 3
 
 @pytest.fixture(scope="module")
 def studio():
-    with TritonServer(REPOSITORY) as server, Studio(server.grpc_address) as studio:
+    with TritonServer(REPOSITORY, drain=False) as server, Studio(server.grpc_address) as studio:
         yield studio
 
 
@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_picture(studio):
 @pytest.mark.skipif(not HAS_BF16, reason="this processor does not know bfloat16")
 def test_in_bfloat16_it_is_nearly_the_same_picture(studio):
     scene = render_studio(SEED, split="held_out")
-    with TritonServer(REPOSITORY, bf16=True) as server, Studio(server.grpc_address) as quick:
+    with TritonServer(REPOSITORY, bf16=True, drain=False) as server, Studio(server.grpc_address) as quick:
         one, other = (
             each.shoot(composed(scene), (256, 256), scene.caption, seed=9)[0].image.astype(np.int16)
             for each in (studio, quick)

@@ -35,7 +35,7 @@ def decoded(server: TritonServer) -> np.ndarray:
 
 
 def test_a_repository_for_a_gpu_serves_on_a_cpu(for_gpu, tiny):
-    with TritonServer(for_gpu, device="cpu") as server:
+    with TritonServer(for_gpu, device="cpu", drain=False) as server:
         np.testing.assert_array_equal(decoded(server), decoded(tiny.server))
 
 
@@ -45,7 +45,7 @@ def test_a_repository_with_plans_for_a_gpu_serves_its_graphs_on_a_cpu(tmp_path, 
     replace(manifest, exporters={**manifest.exporters, "tensorrt": "11.0"}).write(repository)
     plans = Plans("tensorrt", ("sm_90",), dict.fromkeys(MODELS, 1))
     write_configs(manifest.family, repository, Deployment(plans=plans))
-    with TritonServer(repository, device="cpu") as server:
+    with TritonServer(repository, device="cpu", drain=False) as server:
         np.testing.assert_array_equal(decoded(server), decoded(tiny.server))
 
 
@@ -62,7 +62,7 @@ def test_a_repository_for_a_gpu_says_what_is_missing_on_a_cpu(for_gpu):
 
 @pytest.mark.skipif(not HAS_CUDA, reason="needs a GPU: this onnxruntime has no CUDAExecutionProvider")
 def test_a_repository_for_a_cpu_serves_on_a_gpu(tiny):
-    with TritonServer(exported("tiny-sd2")[1], device="cuda") as server:
+    with TritonServer(exported("tiny-sd2")[1], device="cuda", drain=False) as server:
         far = np.abs(decoded(server).astype(int) - decoded(tiny.server)).max()
         assert far <= 2
         assert "a step of 1 slots takes" in server.log.read_text()

@@ -165,6 +165,6 @@ def test_a_dead_engine_makes_the_server_not_ready(repository, tmp_path):
 def test_a_relocated_repository_serves(repository, tmp_path):
     """Wherever it is: Triton itself cannot take a path with a space."""
     moved = copy(repository, tmp_path / "with a spâce")
-    with TritonServer(moved) as server:
+    with TritonServer(moved, drain=False) as server:
         answer = Triton(server.grpc_address).infer("generate", arrays(make_generation(Parameters(1))))
     assert answer["generated_image"].shape == (64, 96, 3)

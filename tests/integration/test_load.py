@@ -85,7 +85,7 @@ def test_two_hundred_callers_get_their_picture_or_are_refused_and_memory_stays()
     """The second crowd of 200 must not make the server larger than the first one did."""
     checkpoints, repository = exported("tiny-sd2")
     request = arrays(make_generation(Parameters(8), 128, 96))
-    with TritonServer(repository) as server:
+    with TritonServer(repository, drain=False) as server:
         served = Served("tiny-sd2", checkpoints, server)
         alone = served.triton.infer("generate", request)["generated_image"]
         sizes = []
@@ -103,10 +103,12 @@ def test_two_hundred_callers_get_their_picture_or_are_refused_and_memory_stays()
 
 def test_a_full_denoiser_refuses_at_once(tiny):
     """Not after a time limit, nor after those before have been served."""
-    request = denoise_request(tiny, arrays(make_generation(Parameters(60), 128, 128)), 0)
+    long, short = (
+        denoise_request(tiny, arrays(make_generation(Parameters(count), 128, 128)), 0) for count in (60, 2)
+    )
     ended: list[str] = []
 
-    def call(_: int) -> None:
+    def call(request: dict[str, np.ndarray]) -> None:
         try:
             tiny.triton.infer("denoiser", request)
             ended.append("served")
@@ -114,7 +116,11 @@ def test_a_full_denoiser_refuses_at_once(tiny):
             ended.append(f"{error.status()}: {error.message()}")
 
     with ThreadPoolExecutor(80) as pool:
-        list(pool.map(call, range(80)))
+        begun = [pool.submit(call, long) for _ in range(4)]
+        until(lambda: figures(tiny)["packshot_denoiser_slots_in_use"] == 4)
+        list(pool.map(call, [short] * 76))
+        for each in begun:
+            each.result()
     refused = 80 - 64 - 4
     assert ended.count("served") == 80 - refused
     assert set(ended[:refused]) == {f"{UNAVAILABLE}: the denoiser's queue is full: 64 requests are waiting"}
@@ -143,7 +149,7 @@ def test_the_config_can_say_how_long_to_wait(tmp_path):
     config = copy / "denoiser" / "config.pbtxt"
     config.write_text(re.sub(r'(default_timeout_microseconds"[^"]*")0"', r'\g<1>300000"', config.read_text()))
     request = arrays(make_generation(Parameters(40), 192, 192))
-    with TritonServer(copy) as server, ThreadPoolExecutor(16) as pool:
+    with TritonServer(copy, drain=False) as server, ThreadPoolExecutor(16) as pool:
         served = Served("tiny-sd2", checkpoints, server)
         ended = list(pool.map(lambda _: answer(served, "generate", request), range(16)))
     assert {each for each in ended if isinstance(each, str)} == {UNAVAILABLE}
@@ -199,7 +205,7 @@ def test_what_the_denoiser_lacks_is_named_however_much_else_there_is(tiny):
 
 def test_pictures_that_are_begun_are_finished_before_a_server_stops():
     checkpoints, repository = exported("tiny-sd2")
-    request = arrays(make_generation(Parameters(150), 256, 256))
+    request = arrays(make_generation(Parameters(60), 256, 256))
     with TritonServer(repository) as server, ThreadPoolExecutor(3) as pool:
         served = Served("tiny-sd2", checkpoints, server)
         alone = served.triton.infer("generate", request)["generated_image"]

@@ -16,6 +16,8 @@ from tests.integration.generations import arrays, make_generation
 from tests.integration.metrics import figures, until
 
 SLOTS = 4
+#: Of them, what catalogues leave free where two step together.
+RESERVED = 2
 NUM_WAITING = 30
 NUM_STEPS = 8
 #: Of the canvases, in pixels: 140 steps have to last until all others are waiting, on a fast machine, too.
@@ -40,11 +42,6 @@ def sending(served):
             each.result()
 
 
-def in_work_and_waiting(served) -> float:
-    shown = figures(served)
-    return shown["packshot_denoiser_slots_in_use"] + shown["packshot_denoiser_requests_waiting"]
-
-
 def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue(tiny):
     """The slots are given back twenty steps apart, so who starts first also ends first."""
     with sending(tiny) as (send, ended):
@@ -62,19 +59,21 @@ def test_an_interactive_request_starts_before_thirty_waiting_ones_of_a_catalogue
 
 
 def test_an_interactive_request_waits_for_none_that_a_catalogue_has_begun(tmp_path):
-    crowd = 2 * SLOTS
     checkpoints, repository = exported("tiny-sd2")
     repository = shutil.copytree(repository, tmp_path / "repository")
     config = repository / "denoiser" / "config.pbtxt"
     before, key, after = config.read_text().partition('key: "max_batch"')
     config.write_text(before + key + after.replace('"4"', '"2"', 1))
     with (
-        TritonServer(repository) as server,
+        TritonServer(repository, drain=False) as server,
         sending(tiny := Served("tiny-sd2", checkpoints, server)) as (send, ended),
     ):
-        for _ in range(crowd):
+        for _ in range(SLOTS - RESERVED):
             send("catalogue", 140, CATALOGUE)
-        until(lambda: in_work_and_waiting(tiny) == crowd)
+        until(lambda: figures(tiny)["packshot_denoiser_slots_in_use"] == SLOTS - RESERVED)
+        for _ in range(NUM_WAITING):
+            send("catalogue", NUM_STEPS, CATALOGUE)
+        until(lambda: figures(tiny)["packshot_denoiser_requests_waiting"] == NUM_WAITING)
         send("interactive", NUM_STEPS, INTERACTIVE)
     assert ended[0] == "interactive"
-    assert ended.count("catalogue") == crowd
+    assert ended.count("catalogue") == NUM_WAITING + SLOTS - RESERVED

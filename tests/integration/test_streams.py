@@ -86,7 +86,7 @@ def test_who_waits_is_told_its_place(tiny):
     short = arrays(make_generation(Parameters(40), 192, 192))
 
     async def crowd() -> list[list[dict]]:
-        return await asyncio.gather(*(stream(tiny.server.grpc_address, short) for _ in range(16)))
+        return await asyncio.gather(*(stream(tiny.server.grpc_address, short) for _ in range(8)))
 
     places = [
         max(int(each["queue_position"][0]) for each in responses[:-1]) for responses in asyncio.run(crowd())

@@ -69,11 +69,11 @@ def learned(tmp_path_factory):
     plain = LatentSet(*(getattr(examples, name)[:16] for name in examples.__slots__))
     unet, text_encoder = make_unet(SPEC, WIDTH), make_text_encoder(TextSpec(WIDTH, 1, 2), tokenizer)
     alone = ToyDiffusion(unet, text_encoder, None, tokenizer, None, plain, 8, folder)
-    averaged = train(alone, folder / "diffusion", 80, 6e-3).train().requires_grad_(True)
+    averaged = train(alone, folder / "diffusion", 40, 6e-3).train().requires_grad_(True)
     unet, text_encoder = averaged["unet"], averaged["text_encoder"]
     controlnet = make_controlnet(SPEC, unet)
     steered = ToyDiffusion(unet, text_encoder, None, tokenizer, controlnet, examples, 16, folder)
-    averaged = train(steered, folder / "controlnet", 150, 6e-3)
+    averaged = train(steered, folder / "controlnet", 90, 6e-3)
     return tokenizer, averaged["unet"], averaged["text_encoder"], averaged["controlnet"]
 
 
@@ -111,7 +111,7 @@ def test_the_controlnet_s_scale_matters_and_at_0_it_is_ignored(learned):
         return white - black
 
     assert steered(0.0) == 0
-    # Eight seeds gave 0.7 to 1.3 at half the scale, and 1.2 to 1.6 at all of it.
+    # Three seeds gave 0.6 to 1.1 at half the scale, and 1.1 to 1.5 at all of it.
     assert 0.2 < steered(0.5) < steered(1.0) - 0.1
 
 

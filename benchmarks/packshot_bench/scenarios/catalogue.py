@@ -59,7 +59,10 @@ class Catalogue:
 
     def run(self, context: Context) -> Iterator[Row]:
         """Rows for the catalogue and for the server alone; a sample is the seconds for an item in a round."""
-        with tempfile.TemporaryDirectory() as scratch, TritonServer(context.repository) as server:
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            TritonServer(context.repository, drain=False) as server,
+        ):
             address = server.grpc_address
             self._server_alone(context, address, first=self.items, items=self.in_flight)  # warms it up
             subjects: dict[str, Callable[[], tuple[float, dict[str, float]]]] = {

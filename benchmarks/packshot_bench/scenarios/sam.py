@@ -61,7 +61,7 @@ class InteractiveSam:
             repository, checkpoints = self.repository(context, scratch)
             letterbox = Letterbox(self.width, self.height, Manifest.read(repository).family.dims["S"])
             size = np.array(letterbox.reshaped_input_size, np.int64)
-            server = stack.enter_context(TritonServer(repository))
+            server = stack.enter_context(TritonServer(repository, drain=False))
             studio = stack.enter_context(Studio(server.grpc_address))
             model = _Transformers(checkpoints)
             for number in range(-_WARM, self.photos):

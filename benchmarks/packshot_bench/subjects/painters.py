@@ -140,7 +140,7 @@ class WholeRequestPainter:
 @contextmanager
 def serving_packshot(repository: Path) -> Iterator[Painter]:
     """packshot's server on a repository."""
-    with TritonServer(repository) as server:
+    with TritonServer(repository, drain=False) as server:
         yield StudioPainter(server)
 
 

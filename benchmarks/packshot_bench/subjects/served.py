@@ -32,7 +32,7 @@ class Served:
     """
 
     def __init__(self, repository: Path, bf16: bool = False) -> None:
-        self._server = TritonServer(repository, bf16=bf16)
+        self._server = TritonServer(repository, bf16=bf16, drain=False)
 
     def __enter__(self) -> Served:
         self._server.__enter__()

@@ -60,6 +60,7 @@ class Connection:
         began = time.perf_counter()
         with ExitStack() as stack:
             with report.stage("starting a server"):
-                running = stack.enter_context(embedded_server()(self.repository))
+                # Once it is to end, this call has its answers, and nobody else has any.
+                running = stack.enter_context(embedded_server()(self.repository, drain=False))
             report.timings_s["server_start"] = time.perf_counter() - began
             yield stack.enter_context(Studio(running.grpc_address, options))

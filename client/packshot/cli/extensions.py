@@ -49,6 +49,8 @@ class ExtensibleGroup(TyperGroup):
 def embedded_server() -> Callable[..., Any]:
     """The class that runs a server for one call: a context manager with a ``grpc_address``.
 
+    It takes a repository, and ``drain``: whether its end waits for what other callers have begun.
+
     Raises:
         PackshotError: the extra ``serve`` is not installed.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from packshot import Options
 from packshot.catalog import attempts
 from packshot.catalog.items import Item, Reader
 from packshot.catalog.styles import Style
@@ -115,6 +117,7 @@ def catalog(shop, triton, monkeypatch, capsys):
     monkeypatch.delenv("PACKSHOT_SERVER", raising=False)
     # Between the tries of an item; the servers here recover at once.
     monkeypatch.setattr(attempts, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(attempts, "Options", partial(Options, first_backoff_s=0.01))
     triton.models["generate"] = paint_noise
     (shop / "styles.yaml").write_text(SCENES)
 

@@ -80,9 +80,6 @@ _STEP_NOISE = [step_noise(SEED, step, SHAPE) for step in range(256)]
 _TORCH_FEEDBACK, _TORCH_INNOVATION = torch.from_numpy(_FEEDBACK), torch.from_numpy(_INNOVATION)
 _TORCH_STEP_NOISE = [torch.from_numpy(noise) for noise in _STEP_NOISE]
 
-# The latents are too small to share between threads.
-torch.set_num_threads(1)
-
 
 def run_diffusers(scheduler, num_inference_steps: int, strength: float = 1.0, rows: int = 1) -> np.ndarray:
     """The samples after each step, as in ``StableDiffusionControlNetInpaintPipeline``; [N, rows, 4]."""
