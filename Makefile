@@ -28,9 +28,9 @@ serve: $(SERVING)  ## Serve the default family.
 	$(BIN)/packshot serve
 
 test: .venv/installed  ## Run every test.
-	$(BIN)/python -m tests.families
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(addprefix --ignore=,$(ALONE))
-	$(BIN)/pytest $(ALONE)
+	$(BIN)/python -m tests.families; families=$$?; \
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(addprefix --ignore=,$(ALONE)); light=$$?; \
+	$(BIN)/pytest $(ALONE) && exit $$((families || light))
 
 bench: .venv/installed  ## Measure packshot and what one would use instead, 15 minutes; hold it against our run.
 	$(BIN)/packshot bench run --output build/bench.json

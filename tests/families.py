@@ -44,17 +44,25 @@ def exported(name: str, precision: Precision = "fp32") -> tuple[Path, Path]:
     Callers must not change either; copy them first.
     """
     from packshot.family import Manifest
-    from packshot_serving.repository import Deployment, write_configs
+    from packshot_serving.repository import Deployment, config_files
 
     directory = _made(name, precision)
     repository = directory / "repository"
     # Configs and adapters follow the serving sources, which the key leaves out: they cost nothing.
     manifest = Manifest.read(repository)
-    write_configs(manifest.family, repository, Deployment(manifest.digest))
-    # As many slots on every machine: tests say who waits for whom.
-    config = repository / "denoiser" / "config.pbtxt"
-    config.write_text(config.read_text().replace('"auto"', '"4"'))
+    for path, text in config_files(manifest.family, Deployment(manifest.digest)).items():
+        # As many slots on every machine: tests say who waits for whom.
+        _write(repository / path, text.replace('"auto"', '"4"'))
     return directory / "checkpoints", repository
+
+
+def _write(path: Path, text: str) -> None:
+    """In one go: another process may be reading it."""
+    if not path.is_file() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text(text)
+        fresh.replace(path)
 
 
 def controlnets(checkpoints: Path) -> list[Path]:

@@ -46,17 +46,12 @@ class SamPrompt:
     Attributes:
         point_coords: float32 [N, 2], x, y in pixels of the S × S square.
         point_labels: int64 [N], see ``packshot.contract``.
-
-    Raises:
-        InvalidArgument: more points than the server takes.
     """
 
     point_coords: np.ndarray
     point_labels: np.ndarray
 
     def __post_init__(self) -> None:
-        if len(self.point_labels) > MAX_POINTS:
-            raise expected("prompt", f"{len(self.point_labels)} points", f"at most {MAX_POINTS}")
         object.__setattr__(self, "point_coords", frozen(self.point_coords.astype(np.float32)))
         object.__setattr__(self, "point_labels", frozen(self.point_labels.astype(np.int64)))
 
@@ -137,8 +132,7 @@ def sam_prompts(
 
     Raises:
         InvalidArgument: no prompt, one outside the photo, an empty box, NaN, labels that do not
-            match the points, only background points, or too many: of the server's, a box takes two,
-            and one marks that there is none.
+            match the points, only background points, or too many points.
     """
     point_array = _rows("points", points, 2)
     box_array = _rows("boxes", boxes, 4)
@@ -149,10 +143,12 @@ def sam_prompts(
         got = f"{len(point_array)} background points" if len(point_array) else "no points and no boxes"
         raise expected("prompt", got, "a box or a point on the product")
     if not len(box_array):
+        _check_count(len(point_array), 1, "without a box")
         coords = np.concatenate([letterbox.to_square(point_array), np.zeros((1, 2))])
         return (SamPrompt(coords, np.append(label_array, LABEL_NOT_A_POINT)),)
     inside = _inside(point_array, box_array)
     inside |= ~inside.any(axis=1, keepdims=True)
+    _check_count(inside.sum(axis=0).max(), 2, "for a box")
     corner_labels = [LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT]
     return tuple(
         SamPrompt(
@@ -203,6 +199,12 @@ def _labels(labels: Labels | None, count: int) -> np.ndarray:
     if not np.isin(array, [LABEL_BACKGROUND, LABEL_FOREGROUND]).all():
         raise expected("labels", shown(array.tolist()), "1 (product) or 0 (background)")
     return array.astype(np.int64)
+
+
+def _check_count(count: int, taken: int, case: str) -> None:
+    """Of the points that the server takes, a box is two, and one marks that there is none."""
+    if count > MAX_POINTS - taken:
+        raise expected("points", count, f"at most {MAX_POINTS - taken} {case}")
 
 
 def _check_points(points: np.ndarray, letterbox: Letterbox) -> None:

@@ -18,16 +18,19 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 _DOMAIN, _OPERATOR = "com.microsoft", "MultiHeadAttention"
-#: As torch computes it: queries and keys are scaled before they are multiplied, so that scores fit fp16.
+#: As torch computes it: queries and keys are scaled before they are multiplied, so that scores fit fp16. No
+#: size is left to be guessed, which cannot be done for a batch of nothing.
 _DEFINITION = """
 <domain: "com.microsoft", opset_import: ["": {opset}]>
 MultiHeadAttention <num_heads> (query, key, value) => (output) {{
-    as_they_are = Constant <value_ints = [0, 0]> ()
-    the_rest = Constant <value_ints = [-1]> ()
+    one = Constant <value_ints = [1]> ()
     number = Constant <value_int: int = @num_heads> ()
-    heads = Reshape (number, the_rest)
-    split = Concat <axis = 0> (as_they_are, heads, the_rest)
-    joined = Concat <axis = 0> (as_they_are, the_rest)
+    heads = Reshape (number, one)
+    joined_width = Shape <start = 2> (query)
+    width = Div (joined_width, heads)
+    as_they_are = Constant <value_ints = [0, 0]> ()
+    split = Concat <axis = 0> (as_they_are, heads, width)
+    joined = Shape (query)
 
     query_split = Reshape (query, split)
     key_split = Reshape (key, split)
@@ -37,7 +40,6 @@ MultiHeadAttention <num_heads> (query, key, value) => (output) {{
     values = Transpose <perm = [0, 2, 1, 3]> (value_split)
 
     exponent = Constant <value_float = -0.25> ()
-    width = Shape <start = 3> (query_split)
     exact_width = CastLike (width, exponent)
     exact_scale = Pow (exact_width, exponent)
     scale = CastLike (exact_scale, query)

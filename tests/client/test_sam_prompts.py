@@ -125,9 +125,12 @@ def test_a_very_thin_photo_keeps_a_row_of_pixels():
         ({"boxes": [[1, 5, 10, float("inf")]]}, "boxes: got NaN or infinity"),
         (
             {"points": [[5, 5]] * MAX_POINTS},
-            f"prompt: got {MAX_POINTS + 1} points, expected at most {MAX_POINTS}",
+            f"points: got {MAX_POINTS}, expected at most {MAX_POINTS - 1} without a box",
         ),
-        ({"points": [[5, 5]] * MAX_POINTS, "boxes": [[1, 1, 9, 9]]}, f"prompt: got {MAX_POINTS + 2} points"),
+        (
+            {"points": [[5, 5]] * MAX_POINTS, "boxes": [[1, 1, 9, 9]]},
+            f"points: got {MAX_POINTS}, expected at most {MAX_POINTS - 2} for a box",
+        ),
         ({"boxes": [1, 2, 3, 4]}, r"boxes: got shape \[4\], expected a list of x0, y0, x1, y1"),
     ],
 )

@@ -192,7 +192,7 @@ def _servers(progress: CatalogProgress, servers: list[str] | None, repository: P
         yield servers
         return
     progress.say("starting a server")
-    with embedded_server()(repository) as running:
+    with embedded_server()(repository, drain=False) as running:
         yield [running.grpc_address]
 
 

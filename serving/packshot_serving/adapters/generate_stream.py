@@ -48,13 +48,12 @@ class TritonPythonModel(Adapter):
     def execute(self, requests: list[Any]) -> None:
         """Begin each request's stream."""
         for request in requests:
-            sender, request_id = request.get_response_sender(), request.request_id()
             try:
-                arrays = {name: array.copy() for name, array in self.read(request).items()}
+                given = {name: array.copy() for name, array in self.read(request).items()}
             except PackshotError as error:
-                self._answer(sender, request_id, error)
-                continue
-            stream = self._run(sender, request_id, arrays, request.timeout())
+                given = error
+            asked = given, request.timeout(), request.request_id()
+            stream = self._answer(request.get_response_sender(), *asked)
             asyncio.run_coroutine_threadsafe(stream, self.loop).add_done_callback(_log_failure)
 
     def finalize(self) -> None:
@@ -64,16 +63,16 @@ class TritonPythonModel(Adapter):
         self.thread.join()
         self.loop.close()
 
-    async def _run(
-        self, sender: Any, request_id: str, arrays: dict[str, np.ndarray], timeout_us: int
+    async def _answer(
+        self, sender: Any, given: dict[str, np.ndarray] | PackshotError, timeout_us: int, request_id: str
     ) -> None:
         try:
-            result = await self.streams.run(arrays, _Caller(sender), timeout_us)
+            if isinstance(given, PackshotError):
+                raise given
+            result = await self.streams.run(given, _Caller(sender), timeout_us)
         except Exception as error:  # noqa: BLE001 - whatever it is, its caller must be answered
             result = error
-        self._answer(sender, request_id, result)
 
-    def _answer(self, sender: Any, request_id: str, result: Mapping[str, np.ndarray] | Exception) -> None:
         def outputs() -> Mapping[str, np.ndarray]:
             if isinstance(result, PackshotError):
                 raise self._as_told(result)

@@ -96,4 +96,4 @@ def make_schedule(
     # Divisions by zero are found below: infinite coefficients are refused.
     with np.errstate(divide="ignore", invalid="ignore"):
         form = SCHEDULES[name](scheduler_config, num_inference_steps, begin)
-        return form.schedule(STATE_SIZE, begin, from_picture=strength < 1)
+        return form.schedule(begin, from_picture=strength < 1)

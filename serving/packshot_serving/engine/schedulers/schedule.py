@@ -80,19 +80,16 @@ class LinearForm:
     init_noise_sigma: float = 1.0
     noise_gain: np.ndarray | None = None
 
-    def schedule(self, state_size: int, begin: int, from_picture: bool) -> Schedule:
-        """The steps from ``begin`` on, over a state of ``state_size`` latents.
+    def schedule(self, begin: int, from_picture: bool) -> Schedule:
+        """The steps from ``begin`` on, over a state of ``STATE_SIZE`` latents.
 
         Raises:
             RepositoryError: a coefficient is infinite, as with an epsilon prediction at a
                 signal-to-noise ratio of zero.
-            ValueError: the scheduler's history does not fit into the state.
         """
         needed = self.gain.shape[1]
-        if state_size < needed:
-            raise ValueError(f"state_size: got {state_size}, expected at least {needed} with this scheduler")
         count = len(self.timesteps) - begin
-        transition, gain = np.zeros((count, state_size, state_size)), np.zeros((count, state_size))
+        transition, gain = np.zeros((count, STATE_SIZE, STATE_SIZE)), np.zeros((count, STATE_SIZE))
         transition[:, :needed, :needed] = self.transition[begin:]
         gain[:, :needed] = self.gain[begin:]
         noise_gain = None
