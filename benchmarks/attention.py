@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx.inliner import inline_local_functions
+from onnx.shape_inference import infer_shapes
+from onnxscript import optimizer
 
 from benchmarks.control_rows import request
 from packshot.contract import ARTIFACTS
@@ -39,7 +41,8 @@ def spelled_out(graphs: Path) -> Iterator[Path]:
     """A folder of the same graphs, with the step's attention spelled out."""
     with tempfile.TemporaryDirectory(dir=graphs) as scratch:  # on the same disk: large weights are linked
         step = Path(ARTIFACTS["step"]).name
-        model = inline_local_functions(onnx.load(graphs / step, load_external_data=False))
+        model = infer_shapes(inline_local_functions(onnx.load(graphs / step, load_external_data=False)))
+        model = optimizer.optimize(model)  # what the definition reads off shapes, as an export would have it
         if any(node.op_type == "MultiHeadAttention" for node in model.graph.node):
             sys.exit(f"{graphs / step}: does not say what its attention is; export it again")
         onnx.save(model, Path(scratch, step))
