@@ -43,6 +43,7 @@ def exported(name: str, precision: Precision = "fp32") -> tuple[Path, Path]:
 
     Callers must not change either; copy them first.
     """
+    from packshot.catalog.delivery import write
     from packshot.family import Manifest
     from packshot_serving.repository import Deployment, config_files
 
@@ -51,18 +52,10 @@ def exported(name: str, precision: Precision = "fp32") -> tuple[Path, Path]:
     # Configs and adapters follow the serving sources, which the key leaves out: they cost nothing.
     manifest = Manifest.read(repository)
     for path, text in config_files(manifest.family, Deployment(manifest.digest)).items():
-        # As many slots on every machine: tests say who waits for whom.
-        _write(repository / path, text.replace('"auto"', '"4"'))
+        # As many slots on every machine: tests say who waits for whom. In one go: another process may be
+        # reading it.
+        write(repository / path, text.replace('"auto"', '"4"').encode())
     return directory / "checkpoints", repository
-
-
-def _write(path: Path, text: str) -> None:
-    """In one go: another process may be reading it."""
-    if not path.is_file() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_text(text)
-        fresh.replace(path)
 
 
 def controlnets(checkpoints: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ def test_a_picture_has_the_real_product_and_does_not_depend_on_its_neighbours(ch
     assert np.abs(together[1].astype(int) - alone).max() <= 1
     inside = scenes[1].alpha == 255
     assert np.array_equal(alone[inside], scenes[1].foreground[inside])
+    (unsteered,) = painter.paint(orders[1:], replace(parameters, controlnet_conditioning_scale=0.0))
+    assert np.abs(unsteered.astype(int) - alone).max() > 1
 
 
 def test_the_classifier_reads_only_the_table(tmp_path):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from packshot.contract import GRAPHS
+from packshot.contract import DTYPE_NAMES, GRAPHS
 from packshot.family import Family
 from packshot_serving.engine.device import Device, Memory
 from packshot_serving.engine.program import Bound, Program
-from packshot_serving.engine.resident import DTYPES, DeviceSlot, Layout
+from packshot_serving.engine.resident import DeviceSlot, Layout
 from packshot_serving.engine.runner import StepNumbers
 
 #: At most a third more is computed than is needed. Beyond the last: multiples of 32.
@@ -72,7 +72,8 @@ class Bucket:
         bound |= {"m": sizes.state_size, "h": sizes.height, "w": sizes.width}
         graph = GRAPHS["step"]
         tensors = {
-            tensor.name: (tensor.bind(bound), DTYPES[tensor.dtype]) for tensor in graph.inputs + graph.outputs
+            tensor.name: (tensor.bind(bound), np.dtype(DTYPE_NAMES[tensor.dtype]).type)
+            for tensor in graph.inputs + graph.outputs
         }
         # The numbers in a block of their own: one copy brings them all.
         self.numbers = Layout.of({name: tensors[name] for name in _NUMBERS})

@@ -8,11 +8,8 @@ from itertools import count
 
 import numpy as np
 
-from packshot.contract import Dtype
 from packshot_serving.engine.device import ALIGNMENT, Device, Memory
 from packshot_serving.engine.runner import SlotTensors
-
-DTYPES: dict[Dtype, type[np.generic]] = {"FP32": np.float32, "INT64": np.int64, "UINT8": np.uint8}
 
 _numbers = count()
 

@@ -261,6 +261,8 @@ def test_sizes_are_rungs_that_hold_what_is_there_and_a_controlnet_row(bound, ask
     assert (sizes.slots, sizes.rows, sizes.control_rows) == (6, 12, 1)
     padded = pad_batch(numbers, sizes.slots, sizes.rows, sizes.control_rows)
     assert (padded.num_slots, padded.num_rows, padded.num_control_rows) == (6, 12, 1)
+    taken = advance(bound, slots)
+    assert (taken.rows, taken.control_rows, taken.padding_rows) == (10, 0, 2)
 
 
 def test_a_rung_is_the_nearest_size_to_either_side():
