@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -24,20 +25,18 @@ _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "JPEG200
 _ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error,
 )  # fmt: skip
+_FILTERING = threading.Lock()
 
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Pillow's errors as InvalidArgument, and none of its warnings about size.
+    """Pillow's errors as InvalidArgument.
 
     Args:
         what: names the image in messages.
     """
     try:
-        with warnings.catch_warnings():
-            # We have our own limits on size, and name them when they are passed.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
+        yield
     except InvalidArgument:
         raise
     except FileNotFoundError:
@@ -65,4 +64,8 @@ def opened(file: Path | IO[bytes]) -> Image.Image:
     if isinstance(file, Path) and file.exists() and not file.is_file():
         raise OSError("it is no regular file")  # a pipe would be waited for
     Image.init()
-    return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
+    # We have our own limits on size, and name them when they are passed. Filters of warnings belong to the
+    # process: of two threads in here, the second would put back what the first had set.
+    with _FILTERING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])

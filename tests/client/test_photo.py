@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -218,3 +220,17 @@ def test_a_photo_of_a_hundred_megapixels_gives_no_decompression_warning():
         warnings.simplefilter("error")
         photo = load_photo(encoded(Image.new("L", (10_000, 10_000))))
     assert photo.size == (10_000, 10_000)
+
+
+def test_photos_loaded_side_by_side_leave_the_filters_of_warnings_as_they_were():
+    photo = encoded(Image.new("L", (4, 4)))
+    load_photo(photo)
+    before = list(warnings.filters)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(load_photo, [photo] * 2000))
+    finally:
+        sys.setswitchinterval(interval)
+    assert warnings.filters == before
