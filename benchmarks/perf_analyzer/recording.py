@@ -14,9 +14,9 @@ from packshot import Cutout, Parameters, Placement, canny, compose
 from packshot.contract import ENSEMBLES, MODELS, PREVIEW_INTERVAL, SEED
 from packshot.family import Family
 from packshot.generation import generate_arrays, prompt_arrays
+from packshot.inputs import infer_inputs
 from packshot.parameters import INTERACTIVE
 from packshot.sam_prompts import Letterbox, sam_prompts
-from packshot.transport import infer_inputs
 
 #: Around cup and saucer, x0, y0, x1, y1 in pixels of the photo.
 BOX = (74, 14, 484, 390)

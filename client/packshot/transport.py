@@ -1,4 +1,4 @@
-"""KServe requests over gRPC: built from the contract, retried within a deadline, errors translated."""
+"""Calls to a server over gRPC: retried within a deadline, errors translated."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any, TypeVar
 
 import grpc
 import numpy as np
-from tritonclient.grpc import InferInput, InferResult
+from tritonclient.grpc import InferResult
 from tritonclient.grpc.aio import InferenceServerClient
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException
 
-from packshot.arrays import brackets, describe, shown
+from packshot.arrays import shown
 from packshot.backoff import backoff_s
-from packshot.contract import DTYPE_NAMES, MODELS, Model, Tensor
+from packshot.contract import MODELS, Model
 from packshot.errors import DeadlineExceeded, InternalError, RepositoryError, Unavailable, expected
 from packshot.family import Family
+from packshot.inputs import infer_inputs
 from packshot.options import Options
 from packshot.statuses import translate
 
@@ -242,60 +243,3 @@ def _outputs(model: Model, result: InferResult) -> dict[str, np.ndarray]:
     """The outputs that a response holds, without batch axis."""
     arrays = {tensor.name: result.as_numpy(tensor.name) for tensor in model.outputs}
     return {name: array[0] for name, array in arrays.items() if array is not None}
-
-
-def infer_inputs(model: Model, arrays: Mapping[str, np.ndarray], dims: Mapping[str, int]) -> list[InferInput]:
-    """Request tensors of a model, checked against the contract.
-
-    Args:
-        model: the model.
-        arrays: inputs by name, without batch axis.
-        dims: what the family binds.
-
-    Raises:
-        InvalidArgument: an input is missing, unknown, or of the wrong dtype or shape.
-    """
-    unknown = set(arrays) - {tensor.name for tensor in model.inputs}
-    if unknown:
-        known = ", ".join(tensor.name for tensor in model.inputs)
-        raise expected(f"{model.name} inputs", ", ".join(sorted(unknown)), f"some of {known}")
-    bound = {symbol: (size, "") for symbol, size in dims.items()}
-    inputs = []
-    for tensor in model.inputs:
-        what = f"{model.name}.{tensor.name}"
-        if tensor.name not in arrays:
-            if not tensor.optional:
-                raise expected(what, "nothing", _form(tensor, bound))
-            continue
-        array = arrays[tensor.name]
-        _check(what, tensor, array, bound)
-        inputs.append(InferInput(tensor.name, [1, *array.shape], tensor.dtype))
-        inputs[-1].set_data_from_numpy(np.ascontiguousarray(array[None]))
-    return inputs
-
-
-def _check(what: str, tensor: Tensor, array: np.ndarray, bound: dict[str, tuple[int, str]]) -> None:
-    """Compare with the contract; symbols that were free are bound to this array from now on."""
-    fits = (
-        isinstance(array, np.ndarray)
-        and np_to_triton_dtype(array.dtype) == tensor.dtype
-        and array.ndim == len(tensor.dims)
-        and array.size > 0
-    )
-    sizes = list(zip(tensor.dims, array.shape, strict=True)) if fits else []
-    like = ""
-    for dim, size in sizes:
-        wanted, source = (dim, "") if isinstance(dim, int) else bound.get(dim, (size, ""))
-        if size != wanted:
-            fits, like = False, like or source
-    if not fits:
-        suffix = f" like {like}" if like else ""
-        raise expected(what, describe(array), _form(tensor, bound) + suffix)
-    for dim, size in sizes:
-        if isinstance(dim, str):
-            bound.setdefault(dim, (size, tensor.name))
-
-
-def _form(tensor: Tensor, bound: Mapping[str, tuple[int, str]]) -> str:
-    shape = [bound[dim][0] if isinstance(dim, str) and dim in bound else dim for dim in tensor.dims]
-    return f"{DTYPE_NAMES[tensor.dtype]}{brackets(shape)}"

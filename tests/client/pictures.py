@@ -24,3 +24,14 @@ def opaque(width: int = 40, height: int = 24, colour: tuple[int, int, int] = (20
     """A product in one colour without a soft rim."""
     image = np.full((height, width, 3), colour, np.uint8)
     return Cutout(image, np.full((height, width), 255, np.uint8))
+
+
+def generation() -> dict[str, np.ndarray]:
+    """What a generation is given beside its prompt: a black canvas, to be painted round a square."""
+    mask = np.full((64, 96), 255, np.uint8)
+    mask[20:40, 20:40] = 0
+    return {
+        "image": np.zeros((64, 96, 3), np.uint8),
+        "mask_image": mask,
+        "control_image": np.zeros((1, 64, 96), np.uint8),
+    }
