@@ -7,7 +7,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -25,18 +25,45 @@ _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "JPEG200
 _ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error,
 )  # fmt: skip
-_FILTERING = threading.Lock()
+
+
+class _NoSizeWarnings:
+    """While anybody is in here, Pillow warns of no size: we have limits of our own, and name them.
+
+    Filters of warnings belong to the process. So the first to come in sets them and the last to leave puts
+    them back; each on its own would put back what another had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._filters = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.close()
+
+
+_no_size_warnings = _NoSizeWarnings()
 
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Pillow's errors as InvalidArgument.
+    """Pillow's errors as InvalidArgument, and none of its warnings about size.
 
     Args:
         what: names the image in messages.
     """
     try:
-        yield
+        with _no_size_warnings:
+            yield
     except InvalidArgument:
         raise
     except FileNotFoundError:
@@ -64,8 +91,4 @@ def opened(file: Path | IO[bytes]) -> Image.Image:
     if isinstance(file, Path) and file.exists() and not file.is_file():
         raise OSError("it is no regular file")  # a pipe would be waited for
     Image.init()
-    # We have our own limits on size, and name them when they are passed. Filters of warnings belong to the
-    # process: of two threads in here, the second would put back what the first had set.
-    with _FILTERING, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
+    return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
