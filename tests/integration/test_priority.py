@@ -1,10 +1,12 @@
-"""Who starts next on a real server when every slot is taken and a queue has formed."""
+"""Who goes first on a real server: of requests when a queue has formed, of models on a processor."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from tests.families import exported
 from tests.integration.conftest import Served
 from tests.integration.generations import arrays, make_generation
 from tests.integration.metrics import figures, until
+from tests.integration.processes import descendants
 
 SLOTS = 4
 #: Of them, what catalogues leave free where two step together.
@@ -77,3 +80,21 @@ def test_an_interactive_request_waits_for_none_that_a_catalogue_has_begun(tmp_pa
         send("interactive", NUM_STEPS, INTERACTIVE)
     assert ended[0] == "interactive"
     assert ended.count("catalogue") == NUM_WAITING + SLOTS - RESERVED
+
+
+def test_steps_on_a_processor_give_way_to_all_other_models(tiny):
+    """Those end a request, or answer somebody who waits."""
+    tiny.triton.infer("generate", arrays(make_generation(Parameters(40), SIDE, SIDE)))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    worked = {own: 0, own + 10: 0}  # ticks of the denoiser's threads, by niceness
+    for pid in descendants(tiny.server.pid):
+        steps = b"/denoiser/" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            niceness = os.getpriority(os.PRIO_PROCESS, int(thread.name))
+            if steps:
+                worked[niceness] += sum(
+                    map(int, (thread / "stat").read_text().rpartition(")")[2].split()[11:13])
+                )
+            else:
+                assert niceness == own
+    assert worked[own + 10] > 2 * worked[own]

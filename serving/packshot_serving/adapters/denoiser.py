@@ -42,6 +42,9 @@ _HANDING_OVER_S = 0.5
 LOADING_S = 10.0
 #: Seconds of measuring. A GPU first compiles and records each size, for as long as many steps take.
 MEASURING_S, MEASURING_GPU_S = 1.5, 30.0
+#: What a processor's steps add to their niceness. Whatever else the server computes is short and ends a
+#: request or answers a person who waits; beside it steps still have a tenth of a core (sched(7)).
+GIVE_WAY = 10
 
 
 class TritonPythonModel(Adapter):
@@ -59,6 +62,8 @@ class TritonPythonModel(Adapter):
         self.settings = DenoiserSettings.read(self.parameters)
         self.tickets = ticket_prefix(os.getppid())
         on_gpu = args["model_instance_kind"] == "GPU"
+        if not on_gpu:
+            os.nice(GIVE_WAY)  # of this thread and all that it starts: the runner's and the engine's
         directory = Path(args["model_repository"], args["model_version"])
         runner = self._runner(directory, on_gpu, args["model_instance_device_id"])
         # A step timed while the server's other models load takes up to three times as long.
