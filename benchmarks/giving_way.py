@@ -3,22 +3,27 @@
 ``python -m benchmarks.giving_way [REPOSITORY] [--rounds N] [--requests N] [--output FILE]``. Two servers
 take turns: packshot's, and one of which no process goes before another. On both, requests of 10 steps arrive
 at the same moments, at fractions of what the slower one carries; and while four callers keep the server at
-work, somebody points at one new photo after the other.
+work, somebody points at one new photo after the other. Requests step one at a time on both: what is measured
+at start could make that another number on one of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from packshot import Studio
 from packshot.sam_prompts import Letterbox, sam_prompts
@@ -52,6 +57,18 @@ def _family(pid: int) -> Iterator[int]:
         yield from _family(child)
 
 
+@contextmanager
+def one_at_a_time(repository: Path) -> Iterator[Path]:
+    """A copy of a repository whose requests never step together."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(shutil.copytree(repository, Path(directory, "repository")))
+        path = copy / "denoiser" / "config.pbtxt"
+        config = text_format.Parse(path.read_text(), ModelConfig())
+        config.parameters["max_batch"].string_value = "1"
+        path.write_text(text_format.MessageToString(config))
+        yield copy
+
+
 class Evened(StudioPainter):
     """A server of which no process goes before another."""
 
@@ -77,7 +94,8 @@ class GivingWay:
     def run(self, context: Context) -> Iterator[Row]:
         """A row for each server and case."""
         with ExitStack() as stack:
-            servers = [stack.enter_context(TritonServer(context.repository, drain=False)) for _ in range(2)]
+            repository = stack.enter_context(one_at_a_time(context.repository))
+            servers = [stack.enter_context(TritonServer(repository, drain=False)) for _ in range(2)]
             painters = [StudioPainter(servers[0]), Evened(servers[1])]
             list(Concurrency(callers=(4,), pictures=1).hold(context, painters))  # to warm up
             yield from OpenLoop(loads=(0.5, 0.8), requests=self.requests).hold(context, painters)
