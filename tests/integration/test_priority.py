@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from packshot.parameters import CATALOGUE, INTERACTIVE, Parameters
 from packshot_serving.launcher import TritonServer
@@ -84,8 +85,10 @@ def test_an_interactive_request_waits_for_none_that_a_catalogue_has_begun(tmp_pa
 
 def test_steps_on_a_processor_give_way_to_all_other_models(tiny):
     """Those end a request, or answer somebody who waits."""
-    tiny.triton.infer("generate", arrays(make_generation(Parameters(40), SIDE, SIDE)))
     own = os.getpriority(os.PRIO_PROCESS, 0)
+    if own > 9:
+        pytest.skip(f"the tests run with a niceness of {own}, and 19 is the greatest")
+    tiny.triton.infer("generate", arrays(make_generation(Parameters(40), SIDE, SIDE)))
     worked = {own: 0, own + 10: 0}  # ticks of the denoiser's threads, by niceness
     for pid in descendants(tiny.server.pid):
         steps = b"/denoiser/" in Path(f"/proc/{pid}/cmdline").read_bytes()
