@@ -1,10 +1,10 @@
 """What it brings that a processor's steps give way to whatever else the server computes.
 
-``python -m benchmarks.giving_way [REPOSITORY] [--rounds N] [--requests N] [--output FILE]``. Two servers
-take turns: packshot's, and one of which no process goes before another. On both, requests of 10 steps arrive
-at the same moments, at fractions of what the slower one carries; and while four callers keep the server at
-work, somebody points at one new photo after the other. Requests step one at a time on both: what is measured
-at start could make that another number on one of them.
+``python -m benchmarks.giving_way [REPOSITORY] [--rounds N] [--output FILE]``. Two servers take turns:
+packshot's, and one of which no process goes before another. On both, requests of 10 steps arrive at the same
+moments, at fractions of what the slower one carries; and while four callers keep the server at work, somebody
+points at one new photo after the other. Requests step one at a time on both: what is measured at start could
+make that another number on one of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,15 +79,9 @@ class Evened(StudioPainter):
         even_out(server.pid)
 
 
-@dataclass(frozen=True, slots=True)
 class GivingWay:
-    """Poisson arrivals, then prompts beside shots, on both servers.
+    """Poisson arrivals, then prompts beside shots, on both servers."""
 
-    Attributes:
-        requests: at each load in a round.
-    """
-
-    requests: int
     name = "giving_way"
     once = False
 
@@ -98,7 +92,7 @@ class GivingWay:
             servers = [stack.enter_context(TritonServer(repository, drain=False)) for _ in range(2)]
             painters = [StudioPainter(servers[0]), Evened(servers[1])]
             list(Concurrency(callers=(4,), pictures=1).hold(context, painters))  # to warm up
-            yield from OpenLoop(loads=(0.5, 0.8), requests=self.requests).hold(context, painters)
+            yield from OpenLoop(loads=(0.5, 0.8), requests=20).hold(context, painters)
             for painter, server in context.in_turn(list(zip(painters, servers, strict=True))):
                 yield from beside_shots(context, painter, server.grpc_address)
 
@@ -142,9 +136,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("repository", nargs="?", type=Path, default=Path("model_repository"))
-    parser.add_argument("--checkpoints", type=Path, default=Path("pocket/weights"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=12, help="at each load in a round")
     parser.add_argument("--output", type=Path, help="where to write the results as JSON")
     given = parser.parse_args()
 
@@ -152,9 +144,9 @@ def main() -> None:
         sys.stderr.write(line + "\n")
 
     about, began = environment(given.repository), time.monotonic()
-    context = Context(given.repository, given.checkpoints, 1, tell, Probe())
+    context = Context(given.repository, Path(), 1, tell, Probe())  # nothing here needs the checkpoints
     rows: tuple[Row, ...] = ()
-    for _, rows in measured([GivingWay(given.requests)], context, given.rounds):
+    for _, rows in measured([GivingWay()], context, given.rounds):
         if given.output:
             Report({**about, "took_s": round(time.monotonic() - began)}, rows).write(given.output)
     if any(row.error for row in rows):

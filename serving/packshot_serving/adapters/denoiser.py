@@ -44,7 +44,7 @@ LOADING_S = 10.0
 MEASURING_S, MEASURING_GPU_S = 1.5, 30.0
 #: What a processor's steps add to their niceness. Whatever else the server computes is short and ends a
 #: request or answers a person who waits; beside it steps still have a tenth of a core (sched(7)).
-GIVE_WAY = 10
+_GIVE_WAY = 10
 
 
 class TritonPythonModel(Adapter):
@@ -63,7 +63,7 @@ class TritonPythonModel(Adapter):
         self.tickets = ticket_prefix(os.getppid())
         on_gpu = args["model_instance_kind"] == "GPU"
         if not on_gpu:
-            os.nice(GIVE_WAY)  # of this thread and all that it starts: the runner's and the engine's
+            os.nice(_GIVE_WAY)  # of this thread and all that it starts: the runner's and the engine's
         directory = Path(args["model_repository"], args["model_version"])
         runner = self._runner(directory, on_gpu, args["model_instance_device_id"])
         # A step timed while the server's other models load takes up to three times as long.
