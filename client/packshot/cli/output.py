@@ -6,7 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from packshot.errors import expected
@@ -17,21 +17,25 @@ def check_output(output: Path, folder: Path) -> None:
 
     Args:
         output: as it was given, a file or the folder itself.
-        folder: where files will be written; it is made if it is missing, and then removed again.
+        folder: where files will be written; if it is missing, it is not made yet.
 
     Raises:
         InvalidArgument: nothing can be written there.
     """
-    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-    try:
-        make_folder(output, folder)
-        with _refusing(output), tempfile.TemporaryFile(dir=folder):
+    with _refusing(output):
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        if there == folder:
+            make_folder(output, folder)
+            tempfile.TemporaryFile(dir=folder).close()
             if output != folder and output.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    finally:
-        for path in missing:
-            with suppress(OSError, ValueError):
-                path.rmdir()
+            return
+        # Not where it is going to be: another run may be making it at this moment.
+        with tempfile.TemporaryDirectory(dir=there) as scratch:
+            stand_in = Path(scratch, folder.relative_to(there))
+            stand_in.mkdir(parents=True)
+            if output != folder:
+                (stand_in / output.name).touch()
 
 
 def make_folder(output: Path, folder: Path) -> None:
