@@ -84,15 +84,17 @@ def measure_step_times(
     batch_sizes: Sequence[int] = BATCH_SIZES,
     *,
     side: int | None = None,
-    repeats: int = 3,
+    repeats: int = 8,
     budget_s: float = 1.5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> StepTimes:
-    """Time guided steps of several sizes; the least of ``repeats`` after one to warm up.
+    """Time guided steps of several sizes; the least of up to ``repeats`` after one to warm up.
 
-    The series ends when two sizes in a row bring next to nothing, or with the first that the runner cannot
-    compute (too large for its plan or for the memory, say) or that would go beyond the budget. A machine so
-    slow that a second size is beyond it is one that a single slot keeps busy.
+    The sizes are found first, each timed once. The series ends when two in a row bring next to nothing, or
+    with the first that the runner cannot compute (too large for its plan or for the memory, say) or that
+    would go beyond the budget. A machine so slow that a second size is beyond it is one that a single slot
+    keeps busy. Then all take turns while the budget lasts: a tenth decides between two sizes, and what else
+    the machine does for a moment must not slow down one of them alone.
 
     Args:
         runner: of the family.
@@ -110,25 +112,28 @@ def measure_step_times(
         Exception: whatever the runner raises for a single slot: such a model cannot be served.
     """
     StepTimes(tuple(batch_sizes), (1.0,) * len(batch_sizes))  # refuses bad sizes before any work
-    deadline, seconds = clock() + budget_s, []
+    deadline = clock() + budget_s
     slot = synthetic_slot(runner, family, side or _side(runner, family, budget_s, clock))
     most = most_slots(runner, slot.lane)
-    for size in batch_sizes:
-        if most is not None and size > max(1, most):
-            break
+    sizes = [size for size in batch_sizes if size == 1 or most is None or size <= most]
+    steps: list[_TimedStep] = []
+    for size in sizes:
         # One to warm up and one to count, each expected to take twice as long as the last size's.
-        if seconds and clock() + 2 * 2 * seconds[-1] > deadline:
+        if steps and clock() + 2 * 2 * steps[-1].least_s > deadline:
             break
-        if not _still_gaining(batch_sizes[: len(seconds)], seconds):
+        if not _still_gaining(sizes[: len(steps)], [step.least_s for step in steps]):
             break
         try:
-            seconds.append(_time_step(runner, [slot] * size, repeats, clock, deadline))
+            steps.append(_TimedStep(repeatable_step(runner, [slot] * size), clock, deadline))
         except Exception:
-            if not seconds:
+            if not steps:
                 raise
             logger.exception("a step of %d slots failed; smaller ones are used", size)
             break
-    times = StepTimes(tuple(batch_sizes[: len(seconds)]), tuple(seconds))
+    for _ in range(repeats - 1):
+        for step in steps:
+            step.again(deadline)
+    times = StepTimes(tuple(sizes[: len(steps)]), tuple(step.least_s for step in steps))
     for size, second in zip(times.batch_sizes, times.seconds, strict=True):
         logger.info("a step of %d slots takes %.4f s: %.2f slots a second", size, second, size / second)
     return times
@@ -190,19 +195,23 @@ def _still_gaining(sizes: Sequence[int], seconds: Sequence[float]) -> bool:
     return len(rates) < 3 or max(rates[-2:]) >= LEAST_GAIN * max(rates[:-2])
 
 
-def _time_step(
-    runner: Runner, slots: Sequence[Slot], repeats: int, clock: Callable[[], float], deadline: float
-) -> float:
-    def timed() -> float:
-        began = clock()
-        step()
-        return clock() - began
+class _TimedStep:
+    """The least that a step took, not counting one to warm up unless there is no time for another."""
 
-    step, taken = repeatable_step(runner, slots), []
-    first = timed()  # allocates and compiles; counts only if there is no time for another
-    while len(taken) < repeats and clock() + min([first, *taken]) <= deadline:
-        taken.append(timed())
-    return min(taken, default=first)
+    def __init__(self, step: Callable[[], object], clock: Callable[[], float], deadline: float) -> None:
+        self._step, self._clock = step, clock
+        first = self._take()  # allocates and compiles
+        self.least_s = self._take() if clock() + first <= deadline else first
+
+    def again(self, deadline: float) -> None:
+        """Once more, if there is time for it."""
+        if self._clock() + self.least_s <= deadline:
+            self.least_s = min(self.least_s, self._take())
+
+    def _take(self) -> float:
+        began = self._clock()
+        self._step()
+        return self._clock() - began
 
 
 def _side(runner: Runner, family: Family, budget_s: float, clock: Callable[[], float]) -> int:
@@ -213,7 +222,8 @@ def _side(runner: Runner, family: Family, budget_s: float, clock: Callable[[], f
     )
     if small == large:
         return large
-    small_s = _time_step(runner, [synthetic_slot(runner, family, small)], 1, clock, clock() + budget_s / 8)
+    step = repeatable_step(runner, [synthetic_slot(runner, family, small)])
+    small_s = _TimedStep(step, clock, clock() + budget_s / 8).least_s
     # Attention makes twice the side up to eight times as long, and several sizes have to be timed.
     return large if 8 * 8 * small_s < budget_s else small
 

@@ -44,7 +44,7 @@ def test_steps_are_timed_at_each_size_after_a_warm_up(family, runner, caplog):
         times = measure_step_times(slow, family, (1, 2, 4), repeats=2, clock=lambda: slow.now)
     assert times.batch_sizes == (1, 2, 4)
     assert times.seconds == pytest.approx((0.012, 0.014, 0.018))
-    assert slow.sizes == [1] * 3 + [2] * 3 + [4] * 3
+    assert slow.sizes == [1, 1, 2, 2, 4, 4, 1, 2, 4]
     assert "a step of 4 slots takes 0.0180 s" in caplog.text
 
 
@@ -72,8 +72,20 @@ def test_one_size_with_bad_luck_does_not_hide_what_larger_ones_bring(family, run
     unlucky = {1: 0.02, 2: 0.042, 4: 0.07, 8: 0.13, 16: 0.27}
     machine = SlowRunner(runner, lambda slots: unlucky[slots])
     times = measure_step_times(machine, family, clock=lambda: machine.now)
-    assert times.batch_sizes == (1, 2, 4, 8)
+    assert times.batch_sizes == (1, 2, 4, 8, 16)
     assert choose_policy(times).crowded_share == 0.5
+
+
+@pytest.mark.parametrize("begins", [0.0, 0.2])
+def test_half_a_second_of_other_work_changes_nothing(family, runner, begins):
+    quiet = {1: 0.0709, 2: 0.1294, 4: 0.2515}
+    machine = SlowRunner(
+        runner, lambda slots: quiet[slots] * (2 if begins <= machine.now < begins + 0.55 else 1)
+    )
+    times = measure_step_times(machine, family, tuple(quiet), clock=lambda: machine.now)
+    assert times.batch_sizes[:2] == (1, 2)
+    assert times.seconds[:2] == pytest.approx((0.0709, 0.1294))
+    assert machine.now < 1.5
 
 
 @pytest.mark.parametrize(("seconds_per_pixel", "side"), [(1e-7, 512), (1e-6, 256)])
