@@ -31,6 +31,7 @@ LEAST_GAIN = 1.03
 #: By how much the fastest batch has to be faster than a common one for a backlog to use it.
 CROWDED_GAIN = 1.05
 _FEW = 3
+_FAILED = "a step of %d slots failed; smaller ones are used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def measure_step_times(
     batch_sizes: Sequence[int] = BATCH_SIZES,
     *,
     side: int | None = None,
-    repeats: int = 8,
+    repeats: int = 3,
     budget_s: float = 1.5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> StepTimes:
@@ -128,11 +129,18 @@ def measure_step_times(
         except Exception:
             if not steps:
                 raise
-            logger.exception("a step of %d slots failed; smaller ones are used", size)
+            logger.exception(_FAILED, size)
             break
     for _ in range(repeats - 1):
-        for step in steps:
-            step.again(deadline)
+        for number, step in enumerate(steps):
+            try:
+                step.again(deadline)
+            except Exception:
+                if not number:
+                    raise
+                logger.exception(_FAILED, sizes[number])
+                del steps[number:]
+                break
     times = StepTimes(tuple(sizes[: len(steps)]), tuple(step.least_s for step in steps))
     for size, second in zip(times.batch_sizes, times.seconds, strict=True):
         logger.info("a step of %d slots takes %.4f s: %.2f slots a second", size, second, size / second)
