@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from packshot.contract import Graph
+from packshot.errors import ExportError
 from packshot.family import Canvas
 from packshot_export.attention import define_attention, fused_attention
 from packshot_export.axes import dynamic_shapes
@@ -41,18 +42,29 @@ def write_graph(
         module: takes the graph's inputs by name and returns its outputs by name.
         example: inputs to trace with.
         path: the file to write; weights of more than 2 GiB go to ``<path>.data`` beside it.
+
+    Raises:
+        ExportError: the module has layers that torch cannot trace.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet(), torch.no_grad(), _unconditional_upsampling(module), fused_attention(module):
-        program = torch.onnx.export(
-            module,
-            kwargs=dict(example),
-            dynamo=True,
-            verbose=False,
-            input_names=[tensor.name for tensor in graph.inputs],
-            output_names=[tensor.name for tensor in graph.outputs],
-            dynamic_shapes=dynamic_shapes(graph, dims, canvas),
-        )
+    try:
+        with _quiet(), torch.no_grad(), _unconditional_upsampling(module), fused_attention(module):
+            program = torch.onnx.export(
+                module,
+                kwargs=dict(example),
+                dynamo=True,
+                verbose=False,
+                input_names=[tensor.name for tensor in graph.inputs],
+                output_names=[tensor.name for tensor in graph.outputs],
+                dynamic_shapes=dynamic_shapes(graph, dims, canvas),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        # Torch's own text is advice to whoever wrote the model, and so is all but the cause's first line.
+        cause = error.__cause__ or error
+        what, _, _ = str(cause).strip().partition("\n")
+        raise ExportError(
+            f"{graph.name}: layers of this checkpoint cannot be exported: {type(cause).__name__}: {what}"
+        ) from error
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     allow_empty_batches(program.model)

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from packshot.contract import ARTIFACTS, GRAPHS, TOKENIZER_FILE
-from packshot.family import Manifest
+from packshot.errors import ExportError
+from packshot.family import Canvas, Manifest
 from packshot_export import parity
 from packshot_export.axes import random_inputs
 from packshot_export.components import components
+from packshot_export.onnx_graph import write_graph
 from tests.export.conftest import parts_of
 
 DTYPES = {
@@ -56,6 +58,23 @@ def test_the_step_takes_rows_as_cuda_graphs_can_repeat_it(family):
     kinds = {node.op_type for node in graph.node}
     assert "Gather" in kinds
     assert "GatherND" not in kinds
+
+
+class Undecided(torch.nn.Module):
+    """Goes one way or another by what its input holds, which no graph can."""
+
+    def forward(self, latents):
+        return {"image": latents if latents.sum() > 0 else -latents}
+
+
+def test_layers_that_torch_cannot_trace_are_told_in_one_line(tmp_path):
+    dims, graph = {"C": 4}, GRAPHS["vae_decoder"]
+    example = random_inputs(graph, dims, {"B": 2, "h": 8, "w": 16}, 8)
+    with pytest.raises(ExportError) as told:
+        write_graph(Undecided().eval(), example, graph, dims, Canvas(), tmp_path / "model.onnx")
+    assert str(told.value).startswith("vae_decoder: layers of this checkpoint cannot be exported: ")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_random_inputs_do_not_depend_on_where_torch_would_put_them(family):

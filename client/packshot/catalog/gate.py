@@ -69,7 +69,7 @@ class Measures:
             it, where nothing else shines through.
         object_expansion: how much larger SAM finds the product in the picture than it is:
             (|found ∪ product| − |product|) / |product|. 0: the scene has grown nothing on to it. None
-            if SAM was not asked, or finds nothing.
+            if SAM was not asked, or finds nothing; where it was asked, that fails any threshold.
         edge_f1_inside: F1 of the picture's Canny edges against the composition's inside the product,
             edges within 2 pixels counting as the same. 1 if there are none.
         edge_f1_rim: the same against the product's outline, in the band of 3 pixels on both sides of it:
@@ -95,15 +95,20 @@ class Measures:
 
         Args:
             thresholds: what is asked for.
-            plain: whether the background is one colour on purpose; it is blank and clipped, then.
+            plain: whether the background is one colour on purpose; it is blank and clipped, then, and SAM
+                is not asked.
         """
         found = []
         for name, limit in asdict(thresholds).items():
             measure = name.partition("_")[2]
-            if plain and measure in ("clipped", "blank", "boundary_gradient"):
+            if plain and measure in ("clipped", "blank", "boundary_gradient", "object_expansion"):
                 continue
             value = getattr(self, measure)
-            if limit is None or value is None:
+            if limit is None:
+                continue
+            if value is None:
+                if measure == "object_expansion":
+                    found.append(f"{measure}: SAM finds no product, expected {_ask(name, limit)}")
                 continue
             wrong = value > limit if name.startswith("max_") else value < limit
             if name == "allow_blank":

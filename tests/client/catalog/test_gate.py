@@ -71,10 +71,18 @@ def test_a_product_that_sam_finds_smaller_has_not_grown(composition):
     assert measure(good(composition), composition, found).object_expansion == 0
 
 
-def test_without_sams_answer_expansion_is_unknown_and_not_a_failure(composition):
+def test_a_product_that_sam_does_not_find_fails_where_expansion_is_asked_for(composition):
     measures = measure(good(composition), composition)
     assert measures.object_expansion is None
-    assert measures.failures(Thresholds(max_object_expansion=0), plain=False) == ()
+    assert measures.failures(Thresholds(max_object_expansion=0.1), plain=False) == (
+        "object_expansion: SAM finds no product, expected at most 0.1",
+    )
+    assert measures.failures(Thresholds(), plain=False) == ()
+
+
+def test_on_a_plain_background_sam_is_not_asked_and_expansion_no_failure(composition):
+    measures = measure(good(composition), composition)
+    assert measures.failures(Thresholds(max_object_expansion=0), plain=True) == ()
 
 
 def test_a_halo_is_a_large_gradient_beside_the_product(composition):
