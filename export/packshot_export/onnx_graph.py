@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,12 +60,10 @@ def write_graph(
                 dynamic_shapes=dynamic_shapes(graph, dims, canvas),
             )
     except torch.onnx.OnnxExporterError as error:
-        # Torch's own text is advice to whoever wrote the model, and so is all but the cause's first line.
+        # Torch's own text is advice to whoever wrote the model, and so is the end of its cause's.
         cause = error.__cause__ or error
-        what, _, _ = str(cause).strip().partition("\n")
-        raise ExportError(
-            f"{graph.name}: layers of this checkpoint cannot be exported: {type(cause).__name__}: {what}"
-        ) from error
+        what = textwrap.shorten(f"{type(cause).__name__}: {cause}", 300, placeholder=" …")
+        raise ExportError(f"{graph.name}: layers of this checkpoint cannot be exported: {what}") from error
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     allow_empty_batches(program.model)
