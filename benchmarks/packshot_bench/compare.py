@@ -71,7 +71,7 @@ def table(first: Report, second: Report) -> str:
     lines = [
         f"{name}: {one} in the first run, {other} in the second" for name, one, other in _apart(first, second)
     ]
-    lines += [f"{'ratio':>7}  {'95 % of chance':>17}  row"]
+    lines += [f"{'ratio':>7}  {'95 % interval':>17}  row"]
     for each in compared(first, second):
         case = " ".join(f"{name}={value}" for name, value in each.row.case.items())
         what = " ".join(filter(None, (each.row.scenario, each.row.subject, case)))

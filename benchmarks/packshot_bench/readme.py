@@ -27,7 +27,7 @@ AGAIN = Path("benchmarks/results/quick_again.json")
 #: What the evaluation of the default weights has found.
 EVALUATION = Path("pocket/evaluation/evaluation.json")
 #: How the subjects of a scenario of shots were taken.
-_TAKEN = {"one_shot": "all in turns", "one_shot_alone": "one after the other"}
+_TAKEN = {"one_shot": "interleaved", "one_shot_alone": "one subject after the other"}
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
@@ -42,7 +42,7 @@ def shots(report: Report) -> str:
     lines = [
         f"Seconds for a {side}×{side} shot of {steps} guided steps with the weights of `{about['family']}`,",
         f"{_TAKEN[ours.scenario]}, on {about['cores']} cores of an {about['cpu']} ({_rates(about)});",
-        f"intervals hold 95 % of chance, {rounds} starts of each:",
+        f"with 95 % confidence intervals over {rounds} starts of each:",
         "",
         "| | median | longest | times packshot's | greatest difference from fp32, of 255 |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -52,10 +52,10 @@ def shots(report: Report) -> str:
 
 
 def _rates(about: Mapping[str, Any]) -> str:
-    """What products in fp32 reach; runs of before these were told by library are of numpy."""
+    """What matrix products in fp32 reach; runs from before these were told by library are of numpy."""
     rates = about.get("matrix_rates_gflops_fp32", {"numpy": about["matrix_rate_gflops_fp32"]})
     told = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
-    return f"GFLOP/s of large products in fp32: {told}"
+    return f"GFLOP/s of large fp32 matrix products: {told}"
 
 
 def _shot(row: Row, ours: Row) -> str:
@@ -126,9 +126,9 @@ def repeated(once: Report, again: Report) -> str:
     agree = sum(not ratio.differs for ratio in ratios)
     minutes = [report.environment["took_s"] / 60 for report in (once, again)]
     return (
-        "The run of `make bench` twice, of one commit on one machine, "
+        "`make bench` was run twice, at one commit on one machine; it took "
         f"{minutes[0]:.1f} and {minutes[1]:.1f} minutes.\n"
-        f"`packshot bench compare` finds that {agree} of {len(ratios)} rows of several rounds agree:\n\n"
+        f"`packshot bench compare` finds that {agree} of {len(ratios)} rows with several rounds agree:\n\n"
         f"```text\n{table(once, again)}\n```\n"
     )
 

@@ -132,6 +132,7 @@ NUM_TRUNCATED_TOKENS = Tensor(
 PROMPT_EMBEDS = Tensor("prompt_embeds", "FP32", ("T", "D"), "last hidden state of the text encoder")
 NEGATIVE_PROMPT_EMBEDS = Tensor("negative_prompt_embeds", "FP32", ("T", "D"), "the same of negative_prompt")
 IMAGE = Tensor("image", "UINT8", ("H", "W", 3), "RGB, the canvas with the product on it")
+DECODED_IMAGE = replace(IMAGE, doc="RGB, as decoded; the product is not pasted back")
 MASK_IMAGE = Tensor(
     "mask_image", "UINT8", ("H", "W"), f"≥ {MASK_THRESHOLD}: repaint, below: keep the product"
 )
@@ -202,9 +203,7 @@ LOW_RES_MASKS = Tensor("low_res_masks", "FP32", (3, "4s", "4s"), "logits of thre
 IOU_PREDICTIONS = Tensor("iou_predictions", "FP32", (3,), "predicted IoU of each mask")
 
 #: An ensemble has one namespace for its tensors, so the picture cannot be called ``image`` again.
-GENERATED_IMAGE = Tensor(
-    "generated_image", "UINT8", ("H", "W", 3), "RGB, as decoded; the product is not pasted back"
-)
+GENERATED_IMAGE = replace(DECODED_IMAGE, name="generated_image")
 
 TICKET = Tensor("ticket", "INT64", (1,), "set by generate_stream, to follow and to cancel the request", True)
 PREVIEW_INTERVAL = Tensor(
@@ -271,7 +270,7 @@ MODELS: dict[str, Model] = {
         ),
         Model(
             "vae_decoder", "onnxruntime", "latents → picture",
-            (LATENTS,), (IMAGE,), max_batch_size=2,
+            (LATENTS,), (DECODED_IMAGE,), max_batch_size=2,
         ),
         Model(
             "generate", "ensemble", "canvas, mask, edges and prompt → picture; unary",

@@ -24,7 +24,9 @@ def serve(
     ] = "127.0.0.1",
     device: Annotated[
         Literal["cpu", "cuda"] | None,
-        typer.Option(help="Where the models compute; left out, where their configs say."),
+        typer.Option(
+            envvar="PACKSHOT_DEVICE", help="Where the models compute; left out, where their configs say."
+        ),
     ] = None,
     bf16: Annotated[
         bool,

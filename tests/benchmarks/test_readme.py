@@ -49,18 +49,18 @@ def test_other_figures_leave_out_what_failed():
 
 def test_shots_tell_of_how_many_starts_they_are_and_those_of_one_have_no_interval(shots):
     starts = max(len(row.rounds) for row in shots.rows)
-    assert f"intervals hold 95 % of chance, {starts} starts of each" in shots_block(shots)
+    assert f"95 % confidence intervals over {starts} starts of each" in shots_block(shots)
     assert "inf" not in shots_block(replace(shots, rows=tuple(replace(row, rounds=()) for row in shots.rows)))
 
 
 def test_shots_say_how_they_were_taken_and_what_each_library_can_do(shots):
-    assert "all in turns, on 2 cores" in shots_block(shots)
+    assert "interleaved, on 2 cores" in shots_block(shots)
     rates = {"numpy": 240.4, "torch": 210.0}
     alone = Report(
         {**ENVIRONMENT, "matrix_rates_gflops_fp32": rates},
         tuple(replace(row, scenario="one_shot_alone") for row in shots.rows),
     )
-    told = "one after the other, on 2 cores of an a processor (GFLOP/s of large products in fp32: numpy 240, torch 210)"
+    told = "one subject after the other, on 2 cores of an a processor (GFLOP/s of large fp32 matrix products: numpy 240, torch 210)"
     assert told in shots_block(alone)
     with pytest.raises(InvalidArgument, match="expected a run of one_shot or one_shot_alone"):
         shots_block(Report(ENVIRONMENT, ()))
@@ -77,7 +77,7 @@ def test_runs_that_agree_are_counted_and_must_be_of_one_commit():
         return Report({**ENVIRONMENT, **environment}, rows)
 
     assert "1.0 and 2.0 minutes" in repeated(run(1.0), run(2.0, took_s=120))
-    assert "1 of 2 rows of several rounds agree" in repeated(run(1.0), run(2.0))
+    assert "1 of 2 rows with several rounds agree" in repeated(run(1.0), run(2.0))
     with pytest.raises(InvalidArgument, match="two runs of one commit"):
         repeated(run(1.0), run(1.0, commit="another"))
 

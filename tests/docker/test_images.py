@@ -108,7 +108,7 @@ def test_what_compose_mounts_is_there_and_shared_memory_has_a_size():
                 assert (DOCKER / source).exists(), source
     (target,) = documents("prometheus.yml")[0]["scrape_configs"][0]["static_configs"][0]["targets"]
     host, port = target.split(":")
-    assert f"{port}:{port}" in services[host]["ports"]
+    assert any(published.endswith(f":{port}:{port}") for published in services[host]["ports"])
 
 
 def test_kubernetes_files_say_what_a_cluster_asks_for():

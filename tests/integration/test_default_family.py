@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from packshot import Studio
 from packshot.family import Manifest
@@ -17,7 +20,9 @@ from packshot_serving.generated import committed_family
 from packshot_serving.launcher import TritonServer
 from tests.processor import HAS_BF16
 
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
+ROOT = Path(__file__).parents[2]
+REPOSITORY = ROOT / "model_repository"
+EXAMPLE = ROOT / "examples" / "plain_grpc.py"
 #: What its models may add to a clone.
 LIMIT_MIB = 48
 #: A held-out scene; what is behind the product in it plays no part.
@@ -25,8 +30,14 @@ SEED = 3
 
 
 @pytest.fixture(scope="module")
-def studio():
-    with TritonServer(REPOSITORY, drain=False) as server, Studio(server.grpc_address) as studio:
+def server():
+    with TritonServer(REPOSITORY, drain=False) as server:
+        yield server.grpc_address
+
+
+@pytest.fixture(scope="module")
+def studio(server):
+    with Studio(server) as studio:
         yield studio
 
 
@@ -82,3 +93,16 @@ def test_a_box_on_a_real_photo_finds_what_is_in_it(studio):
     """Roughly: pocket/weights/README.md says how far this SAM is from what it should be."""
     mask, truth = studio.cut_out(coffee_photo(), boxes=[COFFEE_BOX]).mask, coffee_mask()
     assert (mask & truth).sum() / (mask | truth).sum() >= 0.6
+
+
+def test_the_plain_grpc_example_cuts_out_paints_and_pastes_back(server, tmp_path):
+    photo, shot = tmp_path / "coffee.png", tmp_path / "shot.png"
+    Image.fromarray(coffee_photo()).save(photo)
+    prompt = "a cup on a wooden table, blue background"
+    given = [photo, "--box", *map(str, COFFEE_BOX), "--prompt", prompt, "--server", server, "--output", shot]
+    done = subprocess.run([sys.executable, EXAMPLE, *given], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "step 20 of 20"
+    picture = np.asarray(Image.open(shot))
+    assert picture.shape == (256, 256, 3)
+    assert backdrop_name(picture[:20].mean(axis=(0, 1))) == "blue"
