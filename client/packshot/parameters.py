@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from packshot.arrays import shown
 from packshot.checks import integer, number
 from packshot.errors import expected
@@ -128,8 +130,9 @@ def check_priority(priority: int) -> int:
 def first_step(num_inference_steps: int, strength: float) -> int:
     """The step that a run begins with, counted from 0: the noisiest before it are left out.
 
-    As in ``StableDiffusionControlNetInpaintPipeline.get_timesteps``. The product is that of Python
-    floats: 0.7 rounded to float32 first means a step less.
+    As in ``StableDiffusionControlNetInpaintPipeline.get_timesteps``, with the product of Python floats.
+    A strength that is k/N in float32, as it comes over the wire, counts as k/N: 5/6 of 6 steps are 5, and
+    would be 4 of what float32 leaves of it.
 
     Args:
         num_inference_steps: N, 1 or more.
@@ -138,6 +141,9 @@ def first_step(num_inference_steps: int, strength: float) -> int:
     Raises:
         InvalidArgument: no step would be left.
     """
+    share = round(num_inference_steps * strength) / num_inference_steps
+    if np.float32(share) == np.float32(strength):
+        strength = share
     left = int(num_inference_steps * strength)
     if not left:
         raise expected(

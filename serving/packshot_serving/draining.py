@@ -3,11 +3,13 @@
 Told to stop, Triton refuses every further step of an ensemble at once, so pictures that are painted to
 their end would be thrown away before they are decoded. So the supervisor asks the denoiser first: the
 denoiser refuses what is new and what waits, finishes what it has begun, and only then is Triton told. They
-speak through a file in shared memory, which is there while the denoiser takes requests.
+speak through a file in shared memory, which is there while the denoiser takes requests; each of its
+processes has one, if there are several.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +29,8 @@ def drain_when_asked(server_pid: int, drain: Callable[[], None]) -> None:
         server_pid: of its tritonserver.
         drain: called once, in a thread of its own, when the server is to stop. Once it returns, it does.
     """
-    taking, draining = _marks(server_pid)
+    taking = _mark(server_pid, "taking", os.getpid())
+    draining = _draining(taking)
 
     def watch() -> None:
         while taking.exists():
@@ -46,16 +49,18 @@ def ask_to_drain(server_pid: int, go_on: Callable[[], bool]) -> None:
         server_pid: of its tritonserver.
         go_on: whether to wait on; asked again and again.
     """
-    taking, draining = _marks(server_pid)
-    try:
-        taking.rename(draining)
-    except FileNotFoundError:  # it takes none yet, or has been asked
-        return
+    any_taking = _mark(server_pid, "taking", "*")
+    asked = [taking.rename(_draining(taking)) for taking in any_taking.parent.glob(any_taking.name)]
     deadline = time.monotonic() + DRAIN_S + 5
-    while draining.exists() and time.monotonic() < deadline and go_on():
+    while any(map(Path.exists, asked)) and time.monotonic() < deadline and go_on():
         time.sleep(_POLL_S)
 
 
-def _marks(server_pid: int) -> tuple[Path, Path]:
+def _mark(server_pid: int, what: str, process: int | str) -> Path:
+    # Longer than a ticket's name, of which a stream removes those that it finds.
     prefix = ticket_prefix(server_pid)
-    return prefix.with_name(f"{prefix.name}taking"), prefix.with_name(f"{prefix.name}draining")
+    return prefix.with_name(f"{prefix.name}{what}-requests-{process}")
+
+
+def _draining(taking: Path) -> Path:
+    return taking.with_name(taking.name.replace("taking", "draining"))

@@ -150,7 +150,7 @@ class TritonServer:
             drain: let the server end what it has begun first, for up to 30 seconds; otherwise it is
                 killed. What waits for a slot is refused.
         """
-        failed = self._process is not None and self._process.poll() not in (None, 0)
+        failed = self._process is not None and self._process.poll() is not None  # before it was asked to
         self._end_process(drain)
         if not failed:
             self.remove_log()

@@ -48,6 +48,8 @@ def give_up() -> None:
 def ticket_prefix(server_pid: int) -> Path:
     """What the paths of a tritonserver's tickets begin with.
 
-    Its models know it as their parent, and its supervisor knows which files to remove.
+    Its models know it as their parent, and its supervisor knows which files to remove. Containers that
+    share their shared memory (``--ipc=host``) have the same process ids, each in a namespace of its own.
     """
-    return Path(f"/dev/shm/packshot-{server_pid}-")
+    namespace = os.stat("/proc/self/ns/pid").st_ino
+    return Path(f"/dev/shm/packshot-{namespace}-{server_pid}-")

@@ -57,10 +57,7 @@ def read_parameters(arrays: Arrays, family: Family) -> Parameters:
 
 
 def _number(value: np.float32) -> float:
-    """The shortest decimal that is this float32: the caller wrote 0.7, not 0.699999988.
-
-    At 10 steps the one closes the ControlNet's window a step later than the other.
-    """
+    """The shortest decimal that is this float32: the caller wrote 0.7, not 0.699999988."""
     return float(str(value))
 
 

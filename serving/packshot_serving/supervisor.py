@@ -71,7 +71,7 @@ def main() -> int:
 
     signal.signal(signal.SIGUSR1, watch)
     threading.Thread(target=_watch_launcher, args=(stop, launcher_gone), daemon=True).start()
-    threading.Thread(target=_stop_when_asked, args=(server, stop), daemon=True).start()
+    threading.Thread(target=_stop_when_asked, args=(server, watched, stop), daemon=True).start()
     try:
         return _wait(server, watched, stop)
     finally:
@@ -113,9 +113,16 @@ def _watch_launcher(stop: threading.Event, launcher_gone: threading.Event) -> No
     stop.set()
 
 
-def _stop_when_asked(server: subprocess.Popen[bytes], stop: threading.Event) -> None:
+def _stop_when_asked(server: subprocess.Popen[bytes], watched: set[int], stop: threading.Event) -> None:
+    def whole() -> bool:
+        models = frozenset(watched)
+        return server.poll() is None and models <= living_children(server.pid, models).keys()
+
     stop.wait()
-    ask_to_drain(server.pid, lambda: server.poll() is None)
+    ask_to_drain(server.pid, whole)
+    if not whole():  # it would wait for a model's process that has died
+        server.kill()
+        return
     server.terminate()
     try:
         server.wait(timeout=STOP_TIMEOUT_S)

@@ -12,6 +12,7 @@ from packshot import InvalidArgument, Options, Parameters, Placement
 from packshot.checks import integer, number
 from packshot.contract import PARAMETER_NAMES
 from packshot.generation import parameter_arrays
+from packshot.parameters import first_step
 from packshot.shot import ParameterFields
 from tests.client.pictures import opaque
 
@@ -88,3 +89,12 @@ def test_settings_made_of_numpys_numbers_are_plain():
 def test_wrong_parameters_are_refused(fields, message):
     with pytest.raises(InvalidArgument, match=message):
         Parameters(**fields)
+
+
+@pytest.mark.parametrize("num_inference_steps", [6, 9, 25, 30, 77])
+def test_a_strength_of_whole_steps_is_the_same_on_both_ends_of_the_wire(num_inference_steps):
+    for left in range(1, num_inference_steps + 1):
+        strength = left / num_inference_steps
+        sent = float(str(np.float32(strength)))
+        wanted = num_inference_steps - int(num_inference_steps * strength)
+        assert first_step(num_inference_steps, strength) == first_step(num_inference_steps, sent) == wanted

@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from packshot.parameters import SCHEDULERS, Parameters
 from packshot_serving.launcher import TritonServer
+from packshot_serving.own_server import ticket_prefix
 from tests.families import exported
 from tests.integration.conftest import Served
 from tests.integration.generations import arrays, make_generation
@@ -191,7 +192,8 @@ def test_stopping_under_load_serves_what_has_begun_and_leaves_nothing():
         else:
             assert each == UNAVAILABLE
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
-    assert not list(Path("/dev/shm").glob(f"packshot-{processes[0]}-*"))
+    tickets = ticket_prefix(processes[0])
+    assert not list(tickets.parent.glob(f"{tickets.name}*"))
 
 
 def test_what_the_denoiser_lacks_is_named_however_much_else_there_is(tiny):

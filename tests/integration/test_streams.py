@@ -17,6 +17,7 @@ from packshot.contract import PREVIEW_INTERVAL
 from packshot.parameters import Parameters
 from packshot.transport import Transport
 from packshot_serving.launcher import TritonServer
+from packshot_serving.own_server import ticket_prefix
 from tests.families import exported
 from tests.integration.generations import arrays, make_generation
 from tests.integration.metrics import figures, until
@@ -157,7 +158,8 @@ def test_a_hundred_callers_that_give_up_at_random_leave_nothing():
         pid = server.pid
         processes = descendants(pid)
     assert not [each for each in processes if Path(f"/proc/{each}").exists()]
-    assert not list(Path("/dev/shm").glob(f"packshot-{processes[0]}-*"))
+    tickets = ticket_prefix(processes[0])
+    assert not list(tickets.parent.glob(f"{tickets.name}*"))
 
 
 def _wait_for_a_picture(address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -243,3 +244,26 @@ def test_a_denoiser_that_was_loaded_first_goes_on_taking_requests(monkeypatch, p
     assert not drained.wait(0.2)
     draining.ask_to_drain(1, lambda: True)
     assert drained.is_set()
+
+
+def test_every_process_of_a_denoiser_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(draining, "ticket_prefix", lambda _pid: tmp_path / "server-")
+    slow, order = threading.Event(), []
+
+    def drain(name):
+        if name == 2:
+            assert slow.wait(10)
+        order.append(name)
+
+    for process in (1, 2):
+        monkeypatch.setattr(draining.os, "getpid", lambda process=process: process)
+        draining.drain_when_asked(1, partial(drain, process))
+
+    def go_on():
+        if order == [1]:
+            slow.set()
+        return True
+
+    draining.ask_to_drain(1, go_on)
+    assert order == [1, 2]
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from packshot_serving.supervisor import STUB_DIED
+from packshot_serving.processes import living_children
+from packshot_serving.supervisor import STUB_DIED, WATCHED
 
 #: Stands for tritonserver: starts a child, as it does for a Python model, and keeps shared memory.
 SERVER = (
@@ -120,6 +121,17 @@ def test_a_model_whose_process_died_ends_the_server(supervise):
     assert server.process.wait(timeout=15) == STUB_DIED
     server.assert_nothing_left()
     assert (server.directory / "runtime").exists(), "the launcher is there to read the log in it"
+
+
+def test_a_server_that_has_lost_a_model_is_not_waited_for_when_it_is_told_to_stop(supervise):
+    server = supervise("trap '' TERM; exec sleep 1000")
+    server.process.send_signal(signal.SIGUSR1)
+    _until((server.directory / "runtime" / WATCHED).exists, "the model is watched")
+    os.kill(server.pid("child"), signal.SIGKILL)
+    _until(lambda: not living_children(server.pid("server")), "the model has died")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=10) == 128 + signal.SIGKILL
+    server.assert_nothing_left()
 
 
 def test_sigquit_kills_a_server_that_would_take_its_time(supervise):

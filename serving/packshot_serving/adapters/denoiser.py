@@ -91,10 +91,9 @@ class TritonPythonModel(Adapter):
         self.engine.close(drain_s=DRAIN_S)
 
     def _drain(self) -> None:
-        was_at_work = self.engine.slots_in_use > 0
         self.engine.close(drain_s=DRAIN_S)
-        if was_at_work:
-            time.sleep(_HANDING_OVER_S)
+        # Also with nothing in work: the last answer may only just have been given.
+        time.sleep(_HANDING_OVER_S)
 
     def _runner(self, directory: Path, on_gpu: bool, gpu: str) -> Runner:
         if self.settings.bf16:

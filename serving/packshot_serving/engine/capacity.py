@@ -237,8 +237,8 @@ def _side(runner: Runner, family: Family, budget_s: float, clock: Callable[[], f
 
 
 def synthetic_slot(runner: Runner, family: Family, side: int) -> Slot:
-    """A guided request's slot on a square canvas of so many pixels."""
-    canvas, dims = family.canvas, family.dims
+    """A guided request's slot on a square canvas of so many pixels, with the family's own scheduler."""
+    canvas, dims, own = family.canvas, family.dims, family.parameters({})
     latent = side // canvas.multiple
     request = DenoiseRequest(
         prompt_embeds=np.zeros((dims["T"], dims["D"]), np.float32),
@@ -246,7 +246,7 @@ def synthetic_slot(runner: Runner, family: Family, side: int) -> Slot:
         masked_image_latents=np.zeros((dims["C"], latent, latent), np.float32),
         mask_latents=np.ones((1, latent, latent), np.float32),
         control_image=np.zeros((dims["K"], side, side), np.uint8),
-        parameters=Parameters(num_inference_steps=10),
+        parameters=Parameters(scheduler=own.scheduler, num_inference_steps=own.num_inference_steps),
         request_id="measurement",
     )
     preparation = Preparation(runner, family)

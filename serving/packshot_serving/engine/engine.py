@@ -144,6 +144,7 @@ class Engine:
             waiting = [each for each in self._planner.waiting if each.priority == job.priority]
             if job in waiting and len(waiting) > self.policy.max_queue_size:
                 self._planner.leave(job)
+                self._seat()  # those behind it are further in front again
                 self._refused.append(job.priority)
                 raise Unavailable(
                     f"the denoiser's queue is full: {self.policy.max_queue_size} requests are waiting"
@@ -200,7 +201,6 @@ class Engine:
         """Wait for work and step one lane; False once closed. Its locals hold no request afterwards."""
         if not self._wait_for_work():
             return False
-        self._sweep(cache)
         with self._changed:
             jobs = self._planner.plan(self._clock())
         begun, computed = self._begin(jobs), 0
@@ -214,6 +214,7 @@ class Engine:
             self._settle(begun, taken)
         if jobs:
             self._runner_check.tried(stepped=computed > 0)
+        self._sweep(cache)
         self._tell_standing()
         return True
 
@@ -225,7 +226,7 @@ class Engine:
             return self._close_at is None or (self._planner.num_seated > 0 and self._clock() < self._close_at)
 
     def _sweep(self, cache: StepCache) -> None:
-        """Let those go who are not wanted any more, or have waited for too long."""
+        """Let those go who are not wanted any more, or have waited for too long; then seat the next."""
         with self._changed:
             now, closing = self._clock(), self._close_at is not None
             ends = [(job, job.given_up()) for job in self._planner.seated]
@@ -236,8 +237,7 @@ class Engine:
             for job, _ in answers:
                 self._planner.leave(job)
                 cache.forget(job.lane)
-            if answers:
-                self._seat()
+            self._seat()
         self._answer(answers)
 
     def _begin(self, jobs: Sequence[Job]) -> dict[Slot, Job]:
@@ -260,10 +260,13 @@ class Engine:
 
     def _settle(self, begun: dict[Slot, Job], taken: StepTaken) -> None:
         """Free the slots of requests that have ended before anybody hears of it, then tell everybody."""
+        lane, count = next(iter(begun)).lane, len(begun)
         answers = [(begun.pop(outcome.slot), outcome.result) for outcome in taken.outcomes]
+        # Where a request has failed, it may be all that was wrong with the batch.
+        too_many = taken.largest < count and not any(isinstance(result, Exception) for _, result in answers)
         with self._changed:
-            if 0 < taken.largest < len(begun) + len(answers):
-                self._planner.shrink(taken.largest, CAUTIOUS_STEPS)
+            if too_many:
+                self._planner.shrink(lane, taken.largest, CAUTIOUS_STEPS)
         self._release([job for job, _ in answers])
         for job in begun.values():
             job.report("running")
@@ -274,8 +277,6 @@ class Engine:
         with self._changed:
             for job in jobs:
                 self._planner.leave(job)
-            if jobs:
-                self._seat()
 
     def _abandon(self, reason: PackshotError) -> None:
         """Answer everything that is here."""

@@ -7,6 +7,7 @@ about the server.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -47,14 +48,22 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 _rank = attrgetter("priority")
 
 
+@dataclass
+class _Caution:
+    """After a batch was too large: how many step together, and for how many steps more."""
+
+    num_slots: int
+    num_steps: int
+
+
 class StepPlanner(Generic[AnyJob]):
     """Seats waiting jobs, and says before each step which of the seated ones take it.
 
     Not thread-safe. A turn is ``seat``, ``plan``, the step itself, and ``leave`` for those that
     have ended; ``arrive`` and ``leave`` may come at any time between two calls.
 
-    - **Admission** is by priority, then by arrival. Whoever has waited longest is passed by at
-      most ``max_overtakes`` times, not counting slots that it may not have.
+    - **Admission** is by priority, then by arrival. Of each priority, whoever has waited longest is
+      passed by at most ``max_overtakes`` times, not counting slots that it may not have.
     - **Lanes** take turns, one step each.
     - **Within a lane** all step if they fit; else those with the least
       ``arrived + patience * remaining * step_s``, where patience is greater for the late. A job
@@ -65,11 +74,10 @@ class StepPlanner(Generic[AnyJob]):
         self.policy = policy
         self._most_slots = most_slots  # of a lane, that can step together at all
         self._waiting: list[AnyJob] = []  # in order of arrival
-        self._overtakes = 0  # of the first in it
+        self._overtakes: dict[int, int] = {}  # of the first of each priority in it
         self._lanes: dict[Hashable, list[AnyJob]] = {}  # the first one steps next
         self._seated = 0
-        self._shrunk_to: int | None = None
-        self._steps_until_growth = 0
+        self._cautions: dict[Hashable, _Caution] = {}  # of lanes
 
     @property
     def seated(self) -> list[AnyJob]:
@@ -97,9 +105,10 @@ class StepPlanner(Generic[AnyJob]):
             job = self._next_admission()
             if job is None:
                 break
-            first = self._waiting[0]
-            self._overtakes = 0 if job is first else self._overtakes + self._may_sit(first)
-            self._waiting.remove(job)
+            for first in self._firsts(before=job):
+                if self._may_sit(first):
+                    self._overtakes[first.priority] = self._overtakes.get(first.priority, 0) + 1
+            self._stop_waiting(job)
             self._lanes.setdefault(job.lane, []).append(job)
             self._seated += 1
             admitted.append(job)
@@ -111,7 +120,7 @@ class StepPlanner(Generic[AnyJob]):
             return []
         lane = next(iter(self._lanes))
         self._lanes[lane] = jobs = self._lanes.pop(lane)  # to the end of the line
-        limit = self._batch_limit(len(jobs))
+        limit = self._batch_limit(lane, len(jobs))
         most = self._most_slots(lane)
         limit = limit if most is None else max(1, min(limit, most))
         if len(jobs) <= limit:
@@ -123,9 +132,7 @@ class StepPlanner(Generic[AnyJob]):
     def leave(self, job: AnyJob) -> None:
         """A job has ended, waits no more, or was never known."""
         if job in self._waiting:
-            if job is self._waiting[0]:
-                self._overtakes = 0
-            self._waiting.remove(job)
+            self._stop_waiting(job)
             return
         jobs = self._lanes.get(job.lane)
         if jobs is None or job not in jobs:
@@ -139,30 +146,42 @@ class StepPlanner(Generic[AnyJob]):
         """Those who wait, in the order in which they are going to be seated as things stand."""
         return sorted(self._waiting, key=_rank)
 
-    def shrink(self, num_slots: int, num_steps: int) -> None:
-        """More than ``num_slots`` were too many: stay at that for ``num_steps`` steps, then double."""
-        self._shrunk_to = max(1, num_slots)
-        self._steps_until_growth = num_steps
+    def shrink(self, lane: Hashable, num_slots: int, num_steps: int) -> None:
+        """More of a lane than ``num_slots`` were too many: stay at that for ``num_steps``, then double."""
+        self._cautions[lane] = _Caution(max(1, num_slots), num_steps)
 
-    def _batch_limit(self, num_slots: int) -> int:
-        limit = self.policy.batch_limit(num_slots)
-        if self._shrunk_to is None:
+    def _batch_limit(self, lane: Hashable, num_slots: int) -> int:
+        limit, caution = self.policy.batch_limit(num_slots), self._cautions.get(lane)
+        if caution is None:
             return limit
-        self._steps_until_growth -= 1
-        if self._steps_until_growth < 0:
-            self._shrunk_to *= 2
-            if self._shrunk_to >= limit:
-                self._shrunk_to = None
-                return limit
-        return min(limit, self._shrunk_to)
+        caution.num_steps -= 1
+        if caution.num_steps < 0:
+            caution.num_slots *= 2
+            if caution.num_slots >= self.policy.max_slots:
+                del self._cautions[lane]
+        return min(limit, caution.num_slots)
 
     def _next_admission(self) -> AnyJob | None:
-        first = self._waiting[0]
-        if self._overtakes >= self.policy.max_overtakes and self._may_sit(first):
-            # Nobody else until it is its turn; lanes end, because nobody new joins them.
-            return first if self._lane_is_open(first) else None
+        for first in self._firsts():
+            if self._overtakes.get(first.priority, 0) >= self.policy.max_overtakes and self._may_sit(first):
+                # Nobody else until it is its turn; lanes end, because nobody new joins them.
+                return first if self._lane_is_open(first) else None
         admissible = [job for job in self._waiting if self._may_sit(job) and self._lane_is_open(job)]
         return min(admissible, key=_rank, default=None)  # the first of equals came first
+
+    def _firsts(self, before: AnyJob | None = None) -> list[AnyJob]:
+        """Of each priority, whoever has waited longest; of those who have waited longer than ``before``."""
+        firsts: dict[int, AnyJob] = {}
+        for job in self._waiting:
+            if job is before:
+                break
+            firsts.setdefault(job.priority, job)
+        return list(firsts.values())
+
+    def _stop_waiting(self, job: AnyJob) -> None:
+        if job in self._firsts():
+            self._overtakes.pop(job.priority, None)
+        self._waiting.remove(job)
 
     def _may_sit(self, job: AnyJob) -> bool:
         """Whether there is a slot for it, given that one is free."""

@@ -119,7 +119,7 @@ def guided_steps(parameters: Parameters, num_steps: int) -> int:
     """
     if parameters.guidance_scale <= 1.0:
         return 0
-    return sum((step + 1) / num_steps <= parameters.guidance_end for step in range(num_steps))
+    return int((_shares(num_steps)[1:] <= np.float32(parameters.guidance_end)).sum())
 
 
 def initial_state(request: DenoiseRequest, family: Family, schedule: Schedule) -> np.ndarray:
@@ -144,11 +144,16 @@ def controlnet_scales(parameters: Parameters, num_steps: int, num_controlnets: i
     of N a ControlNet is left out if i/N < start or (i+1)/N > end.
     """
     scale, start, end = (
-        np.asarray(parameters.per_controlnet(name, num_controlnets), np.float64) for name in PER_CONTROLNET
+        np.asarray(parameters.per_controlnet(name, num_controlnets), np.float32) for name in PER_CONTROLNET
     )
-    step = np.arange(num_steps)[:, None]
-    outside = (step / num_steps < start) | ((step + 1) / num_steps > end)
-    return np.where(outside, 0.0, scale).astype(np.float32)
+    share = _shares(num_steps)[:, None]
+    outside = (share[:-1] < start) | (share[1:] > end)
+    return np.where(outside, np.float32(0), scale)
+
+
+def _shares(num_steps: int) -> np.ndarray:
+    """0/N to N/N, float32 [N + 1]: what is compared with them came over the wire, where 1/3 is float32."""
+    return (np.arange(num_steps + 1) / num_steps).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

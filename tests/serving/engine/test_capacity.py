@@ -48,6 +48,13 @@ def test_steps_are_timed_at_each_size_after_a_warm_up(family, runner, caplog):
     assert "a step of 4 slots takes 0.0180 s" in caplog.text
 
 
+def test_the_family_s_own_scheduler_is_what_steps(family, runner):
+    """Others may be ruled out by its options."""
+    scheduler = {**family.scheduler, "solver_order": 3}
+    own = replace(family, scheduler=scheduler, generation_config={"scheduler": "ddim"})
+    assert measure_step_times(runner, own, (1,)).batch_sizes == (1,)
+
+
 def test_on_an_h100_like_curve_the_measurement_finds_what_pays(family, runner):
     gpu = SlowRunner(runner, lambda slots: 0.010 + 0.00378 * slots)
     times = measure_step_times(gpu, family, clock=lambda: gpu.now)

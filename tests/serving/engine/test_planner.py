@@ -104,6 +104,19 @@ def test_a_lane_too_many_is_not_passed_by_forever():
     assert order.startswith("aax")
 
 
+def test_who_waits_longest_of_its_priority_is_not_passed_by_forever_behind_another():
+    planner = StepPlanner(Policy(max_slots=3, reserved_slots=1, max_lanes=2, max_overtakes=3))
+    arrive(planner, Job("r", lane=1), Job("s", lane=2), Job("t", lane=1))
+    arrive(planner, Job("c", priority=2), Job("x", lane=3))
+    order = ""
+    for number in range(12):
+        planner.arrive(Job("i", lane=1 + number % 2))
+        planner.leave(planner.seated[number % len(planner.seated)])
+        order += names(planner.seat())
+    assert "x" in order
+    assert order.index("x") == 3, "the catalogue's request may not sit, so it does not count"
+
+
 def test_lanes_take_turns():
     planner = StepPlanner(Policy(max_slots=4))
     arrive(planner, Job("a", lane=1), Job("b", lane=2), Job("c", lane=1), Job("d", lane=3))
@@ -161,8 +174,15 @@ def test_a_crowd_steps_in_larger_batches():
 def test_a_batch_that_was_too_large_comes_back_slowly():
     planner = StepPlanner(Policy(max_slots=8))
     arrive(planner, *(Job(str(i)) for i in range(8)))
-    planner.shrink(2, 2)
+    planner.shrink(0, 2, 2)
     assert [len(planner.plan(0.0)) for _ in range(6)] == [2, 2, 4, 8, 8, 8]
+
+
+def test_a_batch_that_was_too_large_makes_no_other_lane_careful():
+    planner = StepPlanner(Policy(max_slots=16))
+    arrive(planner, *(Job(str(i), lane=1) for i in range(8)), *(Job(str(i), lane=2) for i in range(4)))
+    planner.shrink(1, 2, 2)
+    assert [len(planner.plan(0.0)) for _ in range(8)] == [2, 4, 2, 4, 4, 4, 8, 4]
 
 
 def test_a_lane_that_can_have_few_together_has_no_more():
