@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from packshot.contract import MAX_POINTS, MODELS, Graph
 from packshot.family import Canvas, Family
 from packshot_export.axes import shape
-from packshot_serving.engine.buckets import rung_within
 from packshot_serving.engine.schedulers import STATE_SIZE
+from packshot_serving.engine.sizes import rung_within
 
 #: Least, best and greatest.
 Range = tuple[int, int, int]

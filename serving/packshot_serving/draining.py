@@ -9,6 +9,7 @@ processes has one, if there are several.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -50,7 +51,10 @@ def ask_to_drain(server_pid: int, go_on: Callable[[], bool]) -> None:
         go_on: whether to wait on; asked again and again.
     """
     any_taking = _mark(server_pid, "taking", "*")
-    asked = [taking.rename(_draining(taking)) for taking in any_taking.parent.glob(any_taking.name)]
+    asked = []
+    for taking in any_taking.parent.glob(any_taking.name):
+        with contextlib.suppress(FileNotFoundError):  # the server has ended by itself, and was cleared up
+            asked.append(taking.rename(_draining(taking)))
     deadline = time.monotonic() + DRAIN_S + 5
     while any(map(Path.exists, asked)) and time.monotonic() < deadline and go_on():
         time.sleep(_POLL_S)

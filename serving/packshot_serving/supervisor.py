@@ -90,20 +90,25 @@ def _wait(server: subprocess.Popen[bytes], watched: set[int], stop: threading.Ev
             return status if status >= 0 else 128 - status
         if stop.is_set():
             continue
-        models = frozenset(watched)  # the signal that adds to them may come at any time
-        living = living_children(server.pid, models).keys()
-        if models <= living:
+        lost = _lost(server, watched)
+        if not lost:
             continue
         lost_since = lost_since or time.monotonic()
         if time.monotonic() - lost_since > STUB_GRACE_S:
-            lost = ", ".join(map(str, sorted(models - living)))
+            pids = ", ".join(map(str, sorted(lost)))
             sys.stdout.write(
-                f"packshot: the process of a Python model died (pid {lost}); ending the server\n"
+                f"packshot: the process of a Python model died (pid {pids}); ending the server\n"
             )
             sys.stdout.flush()
             server.kill()
             server.wait()
             return STUB_DIED
+
+
+def _lost(server: subprocess.Popen[bytes], watched: set[int]) -> frozenset[int]:
+    """Those of the processes that are watched which the server has no more."""
+    models = frozenset(watched)  # the signal that adds to them may come at any time
+    return models - living_children(server.pid, models).keys()
 
 
 def _watch_launcher(stop: threading.Event, launcher_gone: threading.Event) -> None:
@@ -115,8 +120,7 @@ def _watch_launcher(stop: threading.Event, launcher_gone: threading.Event) -> No
 
 def _stop_when_asked(server: subprocess.Popen[bytes], watched: set[int], stop: threading.Event) -> None:
     def whole() -> bool:
-        models = frozenset(watched)
-        return server.poll() is None and models <= living_children(server.pid, models).keys()
+        return server.poll() is None and not _lost(server, watched)
 
     stop.wait()
     ask_to_drain(server.pid, whole)

@@ -17,8 +17,9 @@ from packshot_serving.own_server import ticket_prefix
 from tests.families import exported
 from tests.integration.conftest import Served
 from tests.integration.generations import arrays, make_generation
-from tests.integration.metrics import figures, until
+from tests.integration.metrics import figures
 from tests.integration.processes import descendants, resident_bytes
+from tests.waiting import until
 
 SIZES = [(64, 64), (96, 64), (72, 104)]
 UNAVAILABLE = "StatusCode.UNAVAILABLE"

@@ -16,8 +16,9 @@ from packshot_serving.launcher import TritonServer
 from tests.families import exported
 from tests.integration.conftest import Served
 from tests.integration.generations import arrays, make_generation
-from tests.integration.metrics import figures, until
+from tests.integration.metrics import figures
 from tests.integration.processes import descendants
+from tests.waiting import until
 
 SLOTS = 4
 #: Of them, what catalogues leave free where two step together.

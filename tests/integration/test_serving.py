@@ -11,8 +11,9 @@ from tritonclient.utils import InferenceServerException
 
 from packshot.parameters import Parameters
 from tests.integration.generations import arrays, make_generation, text
-from tests.integration.metrics import figures, until
+from tests.integration.metrics import figures
 from tests.integration.triton import Triton
+from tests.waiting import until
 
 
 def test_what_is_left_out_has_its_default(tiny):

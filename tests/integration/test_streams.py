@@ -20,9 +20,10 @@ from packshot_serving.launcher import TritonServer
 from packshot_serving.own_server import ticket_prefix
 from tests.families import exported
 from tests.integration.generations import arrays, make_generation
-from tests.integration.metrics import figures, until
+from tests.integration.metrics import figures
 from tests.integration.processes import descendants
 from tests.integration.triton import Triton
+from tests.waiting import until
 
 LONG = arrays(make_generation(Parameters(200), 256, 256))
 

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from packshot_pocket.team import Team, work_together
+from tests.waiting import until
 
 
 def learn_and_tell(team: Team, folder: Path) -> None:
@@ -64,13 +64,6 @@ def test_when_what_started_them_is_killed_none_goes_on(tmp_path):
     starter.kill()
     processes = [Path("/proc", file.read_text()) for file in files]
     until(lambda: not any(process.exists() for process in processes))
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_failure_of_one_ends_all_and_says_why(capfd):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from packshot.family import Family
-from packshot_serving.engine.buckets import Bucket, Sizes
+from packshot_serving.engine.buckets import Bucket
 from packshot_serving.engine.device import Device, Memory, Rows
 from packshot_serving.engine.padding import pad_batch
 from packshot_serving.engine.program import Bound, Program
 from packshot_serving.engine.resident import DeviceSlot
 from packshot_serving.engine.runner import SlotTensors, StepNumbers
+from packshot_serving.engine.sizes import Sizes, SlotSizes
+from packshot_serving.engine.slot_buffers import SlotBuffers
 
 #: Of the host's memory for a step's numbers, and for its samples, at first.
 _STAGING_BYTES = 2**16
@@ -38,6 +41,8 @@ class BoundStepRunner:
         self._family, self._device = family, device
         self._step, self._control = programs
         self._buckets: dict[Sizes, Bucket] = {}
+        # For as long as a bucket has them.
+        self._slot_buffers: WeakValueDictionary[SlotSizes, SlotBuffers] = WeakValueDictionary()
         self._sent = device.staging(_STAGING_BYTES)
         self._received = device.staging(_STAGING_BYTES)
 
@@ -56,43 +61,44 @@ class BoundStepRunner:
         """See :meth:`ResidentRunner.step_resident`."""
         bucket = self._bucket(Sizes.holding(numbers, slots[0]))
         sizes = bucket.sizes
-        padded = pad_batch(numbers, sizes.slots, sizes.rows, sizes.control_rows)
+        padded = pad_batch(numbers, sizes.slots.count, sizes.rows, sizes.control_rows)
         # Both before the states move on: a step that fails after that would be taken a second time.
-        self._sent = self._at_least(self._sent, bucket.numbers.nbytes)
+        self._sent = self._at_least(self._sent, bucket.numbers_nbytes)
         self._received = self._at_least(self._received, len(slots) * slots[0].sample_nbytes)
         bucket.load(slots, padded, self._sent)
         bucket.run()
-        bucket.store(slots)
+        bucket.slots.store(slots)
         return self._finite(bucket, slots), sizes.rows
 
     def _finite(self, bucket: Bucket, slots: Sequence[DeviceSlot]) -> np.ndarray:
         """Wait for the step; whether each slot's sample, the first latents of its state, is finite."""
-        state, sample = slots[0].nbytes("state"), slots[0].sample_nbytes
-        target, source = Rows(self._received.ctypes.data, sample), Rows(bucket.next_state, state)
+        states, sample = bucket.slots.tensors["next_state"].address, slots[0].sample_nbytes
+        target = Rows(self._received.ctypes.data, sample)
+        source = Rows(states, slots[0].tensor("state").nbytes)
         self._device.copy_rows(target, source, sample, len(slots))
         self._device.wait()
         samples = self._received[: len(slots) * sample].view(np.float32)
         return np.isfinite(samples).reshape(len(slots), -1).all(axis=1)
 
     def _bucket(self, sizes: Sizes) -> Bucket:
-        if sizes not in self._buckets:
-            kept = len(self._buckets) < MAX_BUCKETS
-            bucket = Bucket(self._step, self._device, self._family, sizes, repeated=kept)
-            if not kept:
-                return bucket
+        if sizes in self._buckets:
+            return self._buckets[sizes]
+        kept = len(self._buckets) < MAX_BUCKETS
+        slots = self._slot_buffers.get(sizes.slots) or SlotBuffers(self._device, self._family, sizes.slots)
+        bucket = Bucket(self._step, self._device, self._family, sizes, slots, repeated=kept)
+        self._slot_buffers[sizes.slots] = slots
+        if kept:
             self._buckets[sizes] = bucket
-        return self._buckets[sizes]
+        return bucket
 
     def _embed(self, control_image: np.ndarray, slot: DeviceSlot) -> None:
         """The control image's embedding, straight to its place; waits for it and for what came before."""
         pixels = Memory(self._device.name, control_image.nbytes)
         self._device.copy(pixels.address, control_image.ctypes.data, control_image.nbytes)
-        dims, (height, width) = self._family.dims, slot.lane
+        embedding = slot.tensor("control_embedding")
         tensors = {
             "control_image": Bound(pixels.address, (1, *control_image.shape), np.uint8),
-            "control_embedding": Bound(
-                slot.address("control_embedding"), (1, dims["K"], dims["G"], height, width), np.float32
-            ),
+            "control_embedding": Bound(embedding.address, (1, *embedding.shape), embedding.dtype),
         }
         self._control.bind(tensors, repeated=False)()
         self._device.wait()

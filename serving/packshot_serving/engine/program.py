@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,11 @@ class Bound:
     address: int
     shape: tuple[int, ...]
     dtype: type[np.generic]
+
+    @property
+    def nbytes(self) -> int:
+        """Of the tensor."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 #: Computes the outputs from the inputs, in the device's order; may return before that is done.

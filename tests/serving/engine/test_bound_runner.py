@@ -18,12 +18,12 @@ from packshot.family import Manifest
 from packshot_serving.engine import Engine, Ticket
 from packshot_serving.engine.batch_step import StepCache, advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
-from packshot_serving.engine.buckets import Sizes, rung, rung_within
 from packshot_serving.engine.capacity import measure_step_times
 from packshot_serving.engine.device import CudaDevice, HostDevice, Memory
 from packshot_serving.engine.onnx_program import onnx_programs
 from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.padding import pad_batch
+from packshot_serving.engine.sizes import Sizes, rung, rung_within
 from packshot_serving.engine.slot import build_numbers, row_plan
 from tests.families import exported
 from tests.serving.engine.real_runners import answers, assert_close, requests_of_every_kind
@@ -134,6 +134,23 @@ def test_what_stays_the_same_is_brought_once_and_each_step_waits_once(graphs, re
     assert counts[0][0] > counts[1][0] == counts[2][0]
     assert counts[1][0] <= 2 * 3 * state + numbers, "the states there and back, and the step's numbers"
     assert [waits for _, waits in counts] == [1, 1, 1]
+
+
+def test_what_guidance_ends_for_is_not_brought_again_and_takes_no_second_memory(graphs, real, ask, begin):
+    """Two buckets, of four rows and of two."""
+    device = CountingDevice()
+    bound, cache = on_onnxruntime(graphs, real, device), StepCache()
+    slots = [begin(bound, ask(seed, num_inference_steps=6, guidance_end=0.5)) for seed in range(2)]
+    copied = []
+    for _ in range(5):
+        before = device.copied
+        advance(bound, slots, cache)
+        copied.append(device.copied - before)
+    buckets = list(bound._buckets.values())
+    assert [bucket.sizes.rows for bucket in buckets] == [4, 2]
+    assert buckets[0].slots is buckets[1].slots
+    texts = 2 * slots[0].residence.tensor("prompt_embeds").nbytes
+    assert copied[3] - copied[4] == texts, "the prompts for fewer rows, nothing else"
 
 
 def test_a_slot_whose_place_was_another_s_is_not_taken_for_it(plain, bound, ask, begin):
@@ -258,8 +275,8 @@ def test_sizes_are_rungs_that_hold_what_is_there_and_a_controlnet_row(bound, ask
     slots = [begin(bound, ask(seed, controlnet_conditioning_scale=0.0)) for seed in range(5)]
     numbers = build_numbers(slots, row_plan(slots))
     sizes = Sizes.holding(numbers, slots[0].residence)
-    assert (sizes.slots, sizes.rows, sizes.control_rows) == (6, 12, 1)
-    padded = pad_batch(numbers, sizes.slots, sizes.rows, sizes.control_rows)
+    assert (sizes.slots.count, sizes.rows, sizes.control_rows) == (6, 12, 1)
+    padded = pad_batch(numbers, sizes.slots.count, sizes.rows, sizes.control_rows)
     assert (padded.num_slots, padded.num_rows, padded.num_control_rows) == (6, 12, 1)
     taken = advance(bound, slots)
     assert (taken.rows, taken.control_rows, taken.padding_rows) == (10, 0, 2)

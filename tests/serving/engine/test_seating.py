@@ -1,4 +1,4 @@
-"""Who gets a slot that has become free, and who has none any more."""
+"""Who gets a slot that has become free, who waits, and who has none any more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,101 @@ import pytest
 
 from packshot.errors import InternalError, Unavailable
 from packshot_serving.engine import Engine, Policy
+from tests.waiting import until
+
+
+def test_a_request_without_a_slot_waits_for_the_next_free_one(family, gated, make_request, new_answer):
+    answers = [new_answer() for _ in range(3)]
+    with Engine(gated, family, max_slots=2) as engine:
+        engine.submit(make_request(0, num_inference_steps=2), answers[0])
+        gated.await_step()
+        engine.submit(make_request(1, num_inference_steps=9), answers[1])
+        engine.submit(make_request(2, num_inference_steps=1), answers[2])  # does not block
+        gated.allow()
+        gated.await_step()  # the second step, with the first two
+        assert (engine.slots_in_use, engine.num_waiting) == (2, 1)
+        gated.allow()
+        answers[0].latents()
+        gated.await_step()
+        assert (engine.slots_in_use, engine.num_waiting) == (2, 0)
+        gated.open()
+        answers[1].latents()
+        answers[2].latents()
+    assert max(batch.num_slots for batch in gated.batches) == 2
+
+
+def test_requests_get_their_slots_by_priority_then_in_order_of_arrival(
+    family, gated, make_request, new_answer
+):
+    order, answers = [], [new_answer() for _ in range(5)]
+
+    def note_and_pass_on(seed):
+        def on_done(result):
+            order.append(seed)
+            answers[seed](result)
+
+        return on_done
+
+    with Engine(gated, family, max_slots=1) as engine:
+        for seed, priority in enumerate([2, 2, 2, 1, 1]):
+            request = make_request(seed, num_inference_steps=1, priority=priority)
+            engine.submit(request, note_and_pass_on(seed))
+            if not seed:
+                gated.await_step()
+        assert engine.num_waiting == 4
+        gated.open()
+        for answer in answers:
+            answer.latents()
+        assert engine.num_waiting == 0
+    assert order == [0, 3, 4, 1, 2]
+
+
+def test_a_full_queue_refuses_at_once_but_each_priority_has_its_own(
+    family, gated, make_request, new_answer, watcher
+):
+    answers = [new_answer() for _ in range(5)]
+    policy = Policy(max_slots=1, max_queue_size=2)
+    with Engine(gated, family, policy=policy, observer=watcher) as engine:
+        for seed in range(3):
+            engine.submit(make_request(seed, num_inference_steps=2, priority=2), answers[seed])
+        with pytest.raises(Unavailable, match="queue is full: 2 requests"):
+            engine.submit(make_request(3, priority=2), answers[3])
+        engine.submit(make_request(4, num_inference_steps=1), answers[4])
+        gated.open()
+        for index in (0, 1, 2, 4):
+            answers[index].latents()
+    assert not answers[3].arrived
+    assert sorted(kind for kind, _, _ in watcher.endings) == ["done"] * 4 + ["unavailable"]
+
+
+def test_who_waits_longer_than_it_wanted_is_let_go(family, gated, make_request, new_answer):
+    now, answers = [0.0], [new_answer() for _ in range(3)]
+    with Engine(gated, family, max_slots=1, clock=lambda: now[0]) as engine:
+        engine.submit(make_request(0, num_inference_steps=3), answers[0])
+        gated.await_step()
+        engine.submit(replace(make_request(1), timeout_s=5.0), answers[1])
+        engine.submit(replace(make_request(2), timeout_s=50.0), answers[2])
+        now[0] = 5.1
+        gated.allow()
+        error = answers[1].error()
+        assert isinstance(error, Unavailable)
+        assert "within 5 s" in str(error)
+        gated.open()
+        answers[0].latents()
+        answers[2].latents()
+
+
+def test_a_slot_is_free_before_its_answer_is_given(family, runner, make_request):
+    in_use, done = [], threading.Event()
+
+    def on_done(result):
+        in_use.append(engine.slots_in_use)
+        done.set()
+
+    with Engine(runner, family, max_slots=1) as engine:
+        engine.submit(make_request(num_inference_steps=1), on_done)
+        assert done.wait(20)
+    assert in_use == [0]
 
 
 def test_what_waits_when_the_engine_closes_gets_no_slot(family, gated, make_request, new_answer):
@@ -20,8 +115,7 @@ def test_what_waits_when_the_engine_closes_gets_no_slot(family, gated, make_requ
     engine.submit(make_request(2, num_inference_steps=3), waiting)
     closing = threading.Thread(target=engine.close, kwargs={"drain_s": 60.0})
     closing.start()
-    while engine.alive:
-        pass
+    until(lambda: not engine.alive)
     gated.open()
     closing.join()
     assert running.latents() is not None
