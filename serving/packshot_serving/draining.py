@@ -30,7 +30,7 @@ def drain_when_asked(server_pid: int, drain: Callable[[], None]) -> None:
         server_pid: of its tritonserver.
         drain: called once, in a thread of its own, when the server is to stop. Once it returns, it does.
     """
-    taking = _mark(server_pid, "taking", os.getpid())
+    taking = _taking(server_pid, os.getpid())
     draining = _draining(taking)
 
     def watch() -> None:
@@ -50,7 +50,7 @@ def ask_to_drain(server_pid: int, go_on: Callable[[], bool]) -> None:
         server_pid: of its tritonserver.
         go_on: whether to wait on; asked again and again.
     """
-    any_taking = _mark(server_pid, "taking", "*")
+    any_taking = _taking(server_pid, "*")
     asked = []
     for taking in any_taking.parent.glob(any_taking.name):
         with contextlib.suppress(FileNotFoundError):  # the server has ended by itself, and was cleared up
@@ -60,10 +60,10 @@ def ask_to_drain(server_pid: int, go_on: Callable[[], bool]) -> None:
         time.sleep(_POLL_S)
 
 
-def _mark(server_pid: int, what: str, process: int | str) -> Path:
+def _taking(server_pid: int, process: int | str) -> Path:
     # Longer than a ticket's name, of which a stream removes those that it finds.
     prefix = ticket_prefix(server_pid)
-    return prefix.with_name(f"{prefix.name}{what}-requests-{process}")
+    return prefix.with_name(f"{prefix.name}taking-requests-{process}")
 
 
 def _draining(taking: Path) -> Path:

@@ -19,6 +19,7 @@ from skimage.data import coffee
 from packshot import read_made_by
 from tests.families import exported
 from tests.integration.processes import descendants, gone
+from tests.waiting import until
 
 PACKSHOT = Path(sys.executable).with_name("packshot")
 BOX = "74,14,484,390"
@@ -177,10 +178,7 @@ def test_ctrl_c_during_a_shoot_does_not_wait_for_the_picture(repository, photo, 
         ],
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while len(descendants(process.pid)) < 9:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: len(descendants(process.pid)) >= 9)
     time.sleep(3)
     processes = descendants(process.pid)
     began = time.monotonic()

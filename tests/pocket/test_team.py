@@ -60,10 +60,10 @@ def test_when_what_started_them_is_killed_none_goes_on(tmp_path):
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     files = [tmp_path / "0", tmp_path / "1"]
-    until(lambda: all(file.is_file() and file.read_text() for file in files))
+    until(lambda: all(file.is_file() and file.read_text() for file in files), timeout_s=60)
     starter.kill()
     processes = [Path("/proc", file.read_text()) for file in files]
-    until(lambda: not any(process.exists() for process in processes))
+    until(lambda: not any(process.exists() for process in processes), timeout_s=60)
 
 
 def test_a_failure_of_one_ends_all_and_says_why(capfd):

@@ -14,6 +14,7 @@ import pytest
 
 from packshot_serving.processes import living_children
 from packshot_serving.supervisor import STUB_DIED, WATCHED
+from tests.waiting import until
 
 #: Stands for tritonserver: starts a child, as it does for a Python model, and keeps shared memory.
 SERVER = (
@@ -42,7 +43,7 @@ class Supervised:
             ],
             stdin=subprocess.PIPE,
         )
-        _until(self._started, "the script started")
+        until(self._started, timeout_s=10)
 
     def _started(self) -> bool:
         path = self.directory / "server"
@@ -59,13 +60,6 @@ class Supervised:
         assert self.shared_memory == []
         for name in ("server", "child"):
             assert not Path(f"/proc/{self.pid(name)}").exists(), f"{name} still runs"
-
-
-def _until(condition, what: str) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 10 s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -126,9 +120,9 @@ def test_a_model_whose_process_died_ends_the_server(supervise):
 def test_a_server_that_has_lost_a_model_is_not_waited_for_when_it_is_told_to_stop(supervise):
     server = supervise("trap '' TERM; exec sleep 1000")
     server.process.send_signal(signal.SIGUSR1)
-    _until((server.directory / "runtime" / WATCHED).exists, "the model is watched")
+    until((server.directory / "runtime" / WATCHED).exists, timeout_s=10)
     os.kill(server.pid("child"), signal.SIGKILL)
-    _until(lambda: not living_children(server.pid("server")), "the model has died")
+    until(lambda: not living_children(server.pid("server")), timeout_s=10)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(timeout=10) == 128 + signal.SIGKILL
     server.assert_nothing_left()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from packshot_serving.engine.padding import pad_batch
 from packshot_serving.engine.program import Bound, Program
 from packshot_serving.engine.resident import DeviceSlot
 from packshot_serving.engine.runner import SlotTensors, StepNumbers
-from packshot_serving.engine.sizes import Sizes, SlotSizes
+from packshot_serving.engine.sizes import Sizes
 from packshot_serving.engine.slot_buffers import SlotBuffers
 
 #: Of the host's memory for a step's numbers, and for its samples, at first.
@@ -41,8 +40,6 @@ class BoundStepRunner:
         self._family, self._device = family, device
         self._step, self._control = programs
         self._buckets: dict[Sizes, Bucket] = {}
-        # For as long as a bucket has them.
-        self._slot_buffers: WeakValueDictionary[SlotSizes, SlotBuffers] = WeakValueDictionary()
         self._sent = device.staging(_STAGING_BYTES)
         self._received = device.staging(_STAGING_BYTES)
 
@@ -63,7 +60,7 @@ class BoundStepRunner:
         sizes = bucket.sizes
         padded = pad_batch(numbers, sizes.slots.count, sizes.rows, sizes.control_rows)
         # Both before the states move on: a step that fails after that would be taken a second time.
-        self._sent = self._at_least(self._sent, bucket.numbers_nbytes)
+        self._sent = self._at_least(self._sent, bucket.numbers.nbytes)
         self._received = self._at_least(self._received, len(slots) * slots[0].sample_nbytes)
         bucket.load(slots, padded, self._sent)
         bucket.run()
@@ -84,9 +81,9 @@ class BoundStepRunner:
         if sizes in self._buckets:
             return self._buckets[sizes]
         kept = len(self._buckets) < MAX_BUCKETS
-        slots = self._slot_buffers.get(sizes.slots) or SlotBuffers(self._device, self._family, sizes.slots)
+        shared = (other.slots for other in self._buckets.values() if other.sizes.slots == sizes.slots)
+        slots = next(shared, None) or SlotBuffers(self._device, self._family, sizes.slots)
         bucket = Bucket(self._step, self._device, self._family, sizes, slots, repeated=kept)
-        self._slot_buffers[sizes.slots] = slots
         if kept:
             self._buckets[sizes] = bucket
         return bucket

@@ -33,7 +33,7 @@ class Bucket:
     Attributes:
         sizes: what it is for.
         slots: the slots' buffers.
-        numbers_nbytes: of the host's memory for a step's numbers.
+        numbers: a step's numbers.
         run: computes a step on the buffers.
     """
 
@@ -50,19 +50,18 @@ class Bucket:
         dims = {"B": sizes.slots.count, "R": sizes.rows, "P": sizes.control_rows, "m": sizes.slots.state_size}
         dims = {**family.dims, **dims}
         # In a block of their own: one copy brings them all.
-        self._numbers = Block(device, step_kinds(_NUMBERS, dims))
+        self.numbers = Block(device, step_kinds(_NUMBERS, dims))
         self._texts = Block(device, step_kinds((_TEXTS,), dims))
-        self.numbers_nbytes = self._numbers.nbytes
         self._loaded: list[tuple[int, str]] = []
-        tensors = slots.tensors | self._numbers.tensors | self._texts.tensors
+        tensors = slots.tensors | self.numbers.tensors | self._texts.tensors
         self.run = step.bind(tensors, repeated=repeated)
 
     def load(self, slots: Sequence[DeviceSlot], padded: StepNumbers, staging: np.ndarray) -> None:
         """Bring a step's inputs into the buffers: what stays the same only if it is other than before."""
         self._load_texts(slots, padded)
-        for name, view in self._numbers.views(staging).items():
+        for name, view in self.numbers.views(staging).items():
             view[...] = getattr(padded, name)
-        self._device.copy(self._numbers.address, staging.ctypes.data, self._numbers.nbytes)
+        self._device.copy(self.numbers.address, staging.ctypes.data, self.numbers.nbytes)
         self.slots.load(slots)
 
     def _load_texts(self, slots: Sequence[DeviceSlot], padded: StepNumbers) -> None:

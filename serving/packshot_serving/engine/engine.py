@@ -77,6 +77,7 @@ class Engine:
         self._changed = threading.Condition()
         self._planner: StepPlanner[Job] = StepPlanner(self.policy, cache(partial(most_slots, runner)))
         self._refused: list[int] = []  # their priorities, until the observer hears of them
+        self._somebody_left = False  # since the free slots were last given away
         self._close_at: float | None = None  # no step begins after it
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="denoising-engine", daemon=True)
@@ -89,11 +90,6 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def max_slots(self) -> int:
-        """Requests that are in work at the same time."""
-        return self.policy.max_slots
 
     @property
     def alive(self) -> bool:
@@ -143,7 +139,7 @@ class Engine:
             self._seat()
             waiting = [each for each in self._planner.waiting if each.priority == job.priority]
             if job in waiting and len(waiting) > self.policy.max_queue_size:
-                self._planner.leave(job)
+                self._leave(job)
                 self._seat()  # those behind it are further in front again
                 self._refused.append(job.priority)
                 raise Unavailable(
@@ -176,6 +172,7 @@ class Engine:
 
     def _seat(self) -> None:
         """Give free slots away, and tell everybody where they are now; the lock is held."""
+        self._somebody_left = False
         for job in self._planner.seat():
             job.report("running")
         for position, job in enumerate(self._planner.queue(), start=1):
@@ -235,9 +232,10 @@ class Engine:
             ]
             answers = [(job, reason) for job, reason in ends if reason]
             for job, _ in answers:
-                self._planner.leave(job)
+                self._leave(job)
                 cache.forget(job.lane)
-            self._seat()
+            if self._somebody_left:
+                self._seat()
         self._answer(answers)
 
     def _begin(self, jobs: Sequence[Job]) -> dict[Slot, Job]:
@@ -276,14 +274,19 @@ class Engine:
     def _release(self, jobs: Sequence[Job]) -> None:
         with self._changed:
             for job in jobs:
-                self._planner.leave(job)
+                self._leave(job)
+
+    def _leave(self, job: Job) -> None:
+        """A job has ended or waits no more; the lock is held."""
+        self._planner.leave(job)
+        self._somebody_left = True
 
     def _abandon(self, reason: PackshotError) -> None:
         """Answer everything that is here."""
         with self._changed:
             jobs = self._everybody
             for job in jobs:
-                self._planner.leave(job)
+                self._leave(job)
         self._answer([(job, reason) for job in jobs])
 
     def _answer(self, answers: Sequence[Answer]) -> None:

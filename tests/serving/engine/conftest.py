@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from packshot.family import Canvas, Family
 from packshot.parameters import Parameters
 from packshot_serving.engine import DenoiseRequest, Observer, Runner, StepBatch, StepReport, make_schedule
+from packshot_serving.engine.device import CudaDevice, HostDevice
 from packshot_serving.engine.preparation import Preparation
 from packshot_serving.engine.slot import Slot, controlnet_scales, initial_state
 
 TIMEOUT_S = 20.0  # for what must happen; reached only when a test fails
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    if request.param == "cpu":
+        return HostDevice()
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("needs a GPU: this onnxruntime has no CUDAExecutionProvider")
+    return CudaDevice()
 
 
 @pytest.fixture
@@ -286,9 +296,3 @@ def watcher() -> Watcher:
 @pytest.fixture
 def new_answer() -> type[Answer]:
     return Answer
-
-
-@pytest.fixture
-def with_scheduler(family: Family) -> Callable[..., Family]:
-    """The family with other scheduler options."""
-    return lambda **options: replace(family, scheduler={**family.scheduler, **options})

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from packshot_serving.engine import Engine
 from packshot_serving.engine.batch_step import StepCache, advance
 from packshot_serving.engine.padding import pad_batch
 from packshot_serving.engine.preparation import Preparation
@@ -48,24 +47,6 @@ def test_one_that_breaks_the_runner_is_found_by_halving(runner, slots):
     taken = advance(runner, slots)
     assert [outcome.slot for outcome in taken.outcomes] == [slots[5]]
     assert [slot.step for slot in slots] == [1, 1, 1, 1, 1, 0, 1, 1]
-
-
-def test_the_engine_keeps_its_batches_small_after_one_was_too_large(family, gated, make_request, new_answer):
-    def poison(batch):
-        if batch.num_slots > 2:
-            raise MemoryError
-
-    gated.poison = poison
-    answers = [new_answer() for _ in range(5)]
-    with Engine(gated, family, max_slots=5) as engine:
-        for seed, answer in enumerate(answers):
-            engine.submit(make_request(seed, num_inference_steps=8), answer)
-            if not seed:
-                gated.await_step()
-        gated.open()
-        for answer in answers:
-            answer.latents()
-    assert sum(batch.num_slots > 2 for batch in gated.batches) <= 2
 
 
 def test_padding_repeats_the_last_slot_and_adds_rows_that_nobody_reads(slots):

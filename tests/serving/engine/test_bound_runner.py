@@ -9,21 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from packshot.contract import ARTIFACTS
-from packshot.errors import InternalError, ServerStartError
+from packshot.errors import InternalError
 from packshot.family import Manifest
 from packshot_serving.engine import Engine, Ticket
 from packshot_serving.engine.batch_step import StepCache, advance
 from packshot_serving.engine.bound_runner import BoundStepRunner
 from packshot_serving.engine.capacity import measure_step_times
-from packshot_serving.engine.device import CudaDevice, HostDevice, Memory
+from packshot_serving.engine.device import HostDevice
 from packshot_serving.engine.onnx_program import onnx_programs
 from packshot_serving.engine.onnx_runner import OnnxStepRunner
 from packshot_serving.engine.padding import pad_batch
-from packshot_serving.engine.sizes import Sizes, rung, rung_within
+from packshot_serving.engine.sizes import Sizes
 from packshot_serving.engine.slot import build_numbers, row_plan
 from tests.families import exported
 from tests.serving.engine.real_runners import answers, assert_close, requests_of_every_kind
@@ -45,15 +44,6 @@ class CountingDevice(HostDevice):
 
 def on_onnxruntime(graphs, family, device) -> BoundStepRunner:
     return BoundStepRunner(onnx_programs(graphs, device, 1), family, device)
-
-
-@pytest.fixture(params=["cpu", "cuda"])
-def device(request):
-    if request.param == "cpu":
-        return HostDevice()
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("needs a GPU: this onnxruntime has no CUDAExecutionProvider")
-    return CudaDevice()
 
 
 @pytest.fixture(scope="module", params=["tiny-sd2", "tiny-sd15"])
@@ -282,14 +272,6 @@ def test_sizes_are_rungs_that_hold_what_is_there_and_a_controlnet_row(bound, ask
     assert (taken.rows, taken.control_rows, taken.padding_rows) == (10, 0, 2)
 
 
-def test_a_rung_is_the_nearest_size_to_either_side():
-    for count in range(1, 300):
-        assert rung_within(count) <= count <= rung(count)
-        assert rung(rung_within(count)) == rung_within(count)
-        assert rung_within(rung(count)) == rung(count)
-        assert rung(2 * count) <= 2 * rung(count)
-
-
 def test_beyond_the_buckets_that_are_kept_steps_go_on_unrecorded(graphs, real, ask, begin, monkeypatch):
     monkeypatch.setattr("packshot_serving.engine.bound_runner.MAX_BUCKETS", 1)
     bound = on_onnxruntime(graphs, real, HostDevice())
@@ -297,32 +279,6 @@ def test_beyond_the_buckets_that_are_kept_steps_go_on_unrecorded(graphs, real, a
     advance(bound, slots[:1])
     assert not advance(bound, slots).outcomes
     assert len(bound._buckets) == 1
-
-
-def test_what_is_recorded_is_played_back_on_what_the_memory_holds_then(device):
-    source, target = Memory(device.name, 4), Memory(device.name, 4)
-    sent, found = np.zeros(4, np.uint8), np.zeros(4, np.uint8)
-
-    def work():
-        device.copy(target.address, source.address, 4)
-
-    work()
-    again = device.record(work)
-    for value in (1, 2):
-        sent[:] = value
-        device.copy(source.address, sent.ctypes.data, 4)
-        again()
-        device.copy(found.ctypes.data, target.address, 4)
-        device.wait()
-        np.testing.assert_array_equal(found, sent)
-
-
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
-)
-def test_without_cuda_in_onnxruntime_the_reason_is_one_sentence():
-    with pytest.raises(ServerStartError, match=r"device cuda: got an onnxruntime with .* 'onnxruntime-gpu"):
-        CudaDevice()
 
 
 def test_a_runner_of_another_family_s_size_is_refused_by_onnx_runtime(graphs, real, ask, begin):

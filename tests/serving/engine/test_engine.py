@@ -53,7 +53,7 @@ def test_fifty_requests_in_a_crowd_equal_themselves_alone(family, gated, make_re
     with Engine(gated, family, max_slots=8, observer=watcher) as engine:
         for index, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1):
             engine.submit(request, answer)
-            if index == engine.max_slots:
+            if index == engine.policy.max_slots:
                 gated.open()
         crowd = [answer.latents() for answer in answers]
     for request, latents in zip(requests, crowd, strict=True):
@@ -164,4 +164,4 @@ def test_an_idle_engine_keeps_nothing_of_an_answered_request(family, runner, mak
         engine.submit(make_request(num_inference_steps=2), answer)
         answer.latents()
         del answer
-        until(lambda: kept() is None)
+        until(lambda: kept() is None, timeout_s=20)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from packshot.errors import InternalError, InvalidArgument, Unavailable
+from packshot.family import Family
 from packshot_serving.engine import Engine, Observer
+
+
+@pytest.fixture
+def with_scheduler(family: Family) -> Callable[..., Family]:
+    """The family with other scheduler options."""
+    return lambda **options: replace(family, scheduler={**family.scheduler, **options})
 
 
 @pytest.fixture

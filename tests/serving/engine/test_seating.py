@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from packshot.errors import InternalError, Unavailable
-from packshot_serving.engine import Engine, Policy
+from packshot_serving.engine import Engine, Policy, Ticket
 from tests.waiting import until
 
 
@@ -115,7 +115,7 @@ def test_what_waits_when_the_engine_closes_gets_no_slot(family, gated, make_requ
     engine.submit(make_request(2, num_inference_steps=3), waiting)
     closing = threading.Thread(target=engine.close, kwargs={"drain_s": 60.0})
     closing.start()
-    until(lambda: not engine.alive)
+    until(lambda: not engine.alive, timeout_s=20)
     gated.open()
     closing.join()
     assert running.latents() is not None
@@ -151,6 +151,28 @@ def test_a_refused_request_leaves_no_gap_in_the_queue(family, gated, make_reques
         gated.open()
 
 
+def test_who_waits_is_told_when_it_moves_and_not_at_every_step(family, gated, make_request, new_answer):
+    class Counted(Ticket):
+        def __init__(self):
+            super().__init__()
+            self.waited = []
+
+        def report(self, progress):
+            super().report(progress)
+            if progress.state == "waiting":
+                self.waited.append(progress.queue_position)
+
+    ticket, answers = Counted(), [new_answer() for _ in range(3)]
+    with Engine(gated, family, max_slots=1) as engine:
+        for seed, answer in enumerate(answers[:2]):
+            engine.submit(make_request(seed, num_inference_steps=5), answer)
+        engine.submit(make_request(2, num_inference_steps=5), answers[2], ticket=ticket)
+        gated.open()
+        for answer in answers:
+            answer.latents()
+    assert ticket.waited == [2, 1]
+
+
 def test_one_that_breaks_the_runner_makes_nobody_else_careful(family, gated, make_request, new_answer):
     def poison(batch):
         if (batch.guidance_scale == np.float32(3.0)).any():
@@ -172,19 +194,19 @@ def test_one_that_breaks_the_runner_makes_nobody_else_careful(family, gated, mak
     assert [batch.num_slots for batch in gated.batches[-4:]] == [7] * 4
 
 
-def test_a_batch_too_large_for_the_memory_makes_its_lane_careful(family, gated, make_request, new_answer):
+def test_the_engine_keeps_its_batches_small_after_one_was_too_large(family, gated, make_request, new_answer):
     def poison(batch):
         if batch.num_slots > 2:
             raise MemoryError
 
     gated.poison = poison
-    answers = [new_answer() for _ in range(4)]
-    with Engine(gated, family, max_slots=8) as engine:
-        engine.submit(make_request(0, num_inference_steps=1), new_answer())
-        gated.await_step()
-        for seed, answer in enumerate(answers, start=1):
-            engine.submit(make_request(seed, num_inference_steps=5), answer)
+    answers = [new_answer() for _ in range(5)]
+    with Engine(gated, family, max_slots=5) as engine:
+        for seed, answer in enumerate(answers):
+            engine.submit(make_request(seed, num_inference_steps=8), answer)
+            if not seed:
+                gated.await_step()
         gated.open()
         for answer in answers:
             answer.latents()
-    assert [batch.num_slots for batch in gated.batches if batch.num_slots > 2] == [4]
+    assert [batch.num_slots for batch in gated.batches if batch.num_slots > 2] == [5, 3]
